@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Make the test models: tests/zoo/make.sh [--subset fast|all] [--only A,B] OUT
+#
+# Creates a Python environment with the pinned packages of requirements.txt in OUT/.venv, fetches the trained
+# models, writes the architectures with seeded weights, and runs ONNX Runtime for the golden outputs. What is finished is kept.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+case " $* " in *" -h "* | *" --help "*) sed -n '2,5s/^# \?//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+[ $# -ge 1 ] || { echo "usage: tests/zoo/make.sh [--subset fast|all] [--only A,B] OUT" >&2; exit 1; }
+out=${*: -1}
+case $out in -*) echo "make.sh: the last argument must be the folder OUT, not $out" >&2; exit 1 ;; esac
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+venv=$out/.venv
+
+# The environment carries a copy of the list that it was made from, so that a changed list makes it anew.
+if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
+  echo "Python environment in $venv" >&2
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --only-binary :all: -r "$here/requirements.txt"
+  cp "$here/requirements.txt" "$venv/requirements.txt"
+fi
+exec "$venv/bin/python" "$here/make.py" "${@:1:$#-1}" "$out"
