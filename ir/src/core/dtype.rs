@@ -1,0 +1,171 @@
+//! Element types and single scalar values, shared by all levels.
+
+use std::fmt;
+
+macro_rules! dtypes {
+    ($($v:ident $name:literal $bytes:literal;)*) => {
+        /// The type of a tensor's elements.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
+        pub enum DType { $($v),* }
+        impl DType {
+            pub const ALL: &[DType] = &[$(DType::$v),*];
+            pub const fn name(self) -> &'static str { match self { $(DType::$v => $name),* } }
+            /// Bytes of one element in memory.
+            pub const fn size(self) -> usize { match self { $(DType::$v => $bytes),* } }
+            pub fn from_name(s: &str) -> Option<DType> { match s { $($name => Some(DType::$v),)* _ => None } }
+        }
+    };
+}
+dtypes! {
+    F32 "f32" 4;
+    F64 "f64" 8;
+    F16 "f16" 2;
+    BF16 "bf16" 2;
+    I8 "i8" 1;
+    I16 "i16" 2;
+    I32 "i32" 4;
+    I64 "i64" 8;
+    U8 "u8" 1;
+    U16 "u16" 2;
+    U32 "u32" 4;
+    U64 "u64" 8;
+    Bool "bool" 1;
+}
+
+impl DType {
+    pub const fn is_float(self) -> bool {
+        matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+    }
+    pub const fn is_signed_int(self) -> bool {
+        matches!(self, DType::I8 | DType::I16 | DType::I32 | DType::I64)
+    }
+    pub const fn is_unsigned_int(self) -> bool {
+        matches!(self, DType::U8 | DType::U16 | DType::U32 | DType::U64)
+    }
+    pub const fn is_int(self) -> bool {
+        self.is_signed_int() || self.is_unsigned_int()
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One element. Integers of every width travel as `Int` (wrapped to their type's width by [`Scalar::wrap`]), floats as `f64`
+/// rounded to their type; equality is by bits, so that NaN constants intern.
+#[derive(Clone, Copy, Debug)]
+pub enum Scalar {
+    Float(f64),
+    Int(i64),
+    Bool(bool),
+}
+
+impl Scalar {
+    /// The value as element type `dt` holds it: floats rounded, integers wrapped.
+    pub fn wrap(self, dt: DType) -> Scalar {
+        match dt {
+            DType::F32 => Scalar::Float(self.as_f64() as f32 as f64),
+            DType::F64 => Scalar::Float(self.as_f64()),
+            DType::F16 => Scalar::Float(half::f16::from_f64(self.as_f64()).to_f64()),
+            DType::BF16 => Scalar::Float(half::bf16::from_f64(self.as_f64()).to_f64()),
+            DType::I8 => Scalar::Int(self.as_i64() as i8 as i64),
+            DType::I16 => Scalar::Int(self.as_i64() as i16 as i64),
+            DType::I32 => Scalar::Int(self.as_i64() as i32 as i64),
+            DType::I64 | DType::U64 => Scalar::Int(self.as_i64()),
+            DType::U8 => Scalar::Int(self.as_i64() as u8 as i64),
+            DType::U16 => Scalar::Int(self.as_i64() as u16 as i64),
+            DType::U32 => Scalar::Int(self.as_i64() as u32 as i64),
+            DType::Bool => Scalar::Bool(self.as_bool()),
+        }
+    }
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Scalar::Float(x) => x,
+            Scalar::Int(x) => x as f64,
+            Scalar::Bool(b) => f64::from(u8::from(b)),
+        }
+    }
+    /// Floats truncate toward zero and saturate.
+    pub fn as_i64(self) -> i64 {
+        match self {
+            Scalar::Float(x) => x as i64,
+            Scalar::Int(x) => x,
+            Scalar::Bool(b) => i64::from(b),
+        }
+    }
+    pub fn as_bool(self) -> bool {
+        match self {
+            Scalar::Float(x) => x != 0.0,
+            Scalar::Int(x) => x != 0,
+            Scalar::Bool(b) => b,
+        }
+    }
+    fn key(self) -> (u8, u64) {
+        match self {
+            Scalar::Float(x) => (0, x.to_bits()),
+            Scalar::Int(x) => (1, x as u64),
+            Scalar::Bool(b) => (2, u64::from(b)),
+        }
+    }
+    /// Reads one element of type `dt` from its little-endian bytes; `None` if `bytes` is too short.
+    pub fn read(dt: DType, bytes: &[u8]) -> Option<Scalar> {
+        macro_rules! le {
+            ($t:ty) => {
+                <$t>::from_le_bytes(bytes.get(..size_of::<$t>())?.try_into().ok()?)
+            };
+        }
+        Some(match dt {
+            DType::F32 => Scalar::Float(f64::from(le!(f32))),
+            DType::F64 => Scalar::Float(le!(f64)),
+            DType::F16 => Scalar::Float(half::f16::from_bits(le!(u16)).to_f64()),
+            DType::BF16 => Scalar::Float(half::bf16::from_bits(le!(u16)).to_f64()),
+            DType::I8 => Scalar::Int(i64::from(le!(i8))),
+            DType::I16 => Scalar::Int(i64::from(le!(i16))),
+            DType::I32 => Scalar::Int(i64::from(le!(i32))),
+            DType::I64 => Scalar::Int(le!(i64)),
+            DType::U8 => Scalar::Int(i64::from(le!(u8))),
+            DType::U16 => Scalar::Int(i64::from(le!(u16))),
+            DType::U32 => Scalar::Int(i64::from(le!(u32))),
+            DType::U64 => Scalar::Int(le!(u64) as i64),
+            DType::Bool => Scalar::Bool(le!(u8) != 0),
+        })
+    }
+    /// Appends the element's little-endian bytes as type `dt`.
+    pub fn write(self, dt: DType, out: &mut Vec<u8>) {
+        match dt {
+            DType::F32 => out.extend((self.as_f64() as f32).to_le_bytes()),
+            DType::F64 => out.extend(self.as_f64().to_le_bytes()),
+            DType::F16 => out.extend(half::f16::from_f64(self.as_f64()).to_le_bytes()),
+            DType::BF16 => out.extend(half::bf16::from_f64(self.as_f64()).to_le_bytes()),
+            DType::I8 | DType::U8 => out.push(self.as_i64() as u8),
+            DType::I16 | DType::U16 => out.extend((self.as_i64() as u16).to_le_bytes()),
+            DType::I32 | DType::U32 => out.extend((self.as_i64() as u32).to_le_bytes()),
+            DType::I64 | DType::U64 => out.extend(self.as_i64().to_le_bytes()),
+            DType::Bool => out.push(u8::from(self.as_bool())),
+        }
+    }
+}
+
+impl PartialEq for Scalar {
+    fn eq(&self, o: &Self) -> bool {
+        self.key() == o.key()
+    }
+}
+impl Eq for Scalar {}
+impl PartialOrd for Scalar {
+    fn partial_cmp(&self, o: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(o))
+    }
+}
+impl Ord for Scalar {
+    fn cmp(&self, o: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&o.key())
+    }
+}
+impl std::hash::Hash for Scalar {
+    fn hash<H: std::hash::Hasher>(&self, h: &mut H) {
+        self.key().hash(h);
+    }
+}

@@ -1,0 +1,27 @@
+//! The kernel under all three levels: dims, types, values, blocks, op tables, text, verification. It knows no op.
+
+mod attr;
+mod dim;
+mod dtype;
+mod func;
+mod module;
+mod ops;
+mod parse;
+mod print;
+mod ranges;
+mod text;
+mod types;
+mod verify;
+
+pub use attr::Attr;
+pub use dim::{Atom, Dim, DimError, MAX_TERMS, Monomial, Sym, checked_floordiv};
+pub use dtype::{DType, Scalar};
+pub use func::{Block, Builder, Func, Loc, Operation, Value};
+pub use module::{Const, ConstId, Module, Origin, Symbol, element_count, symbol_ranges};
+pub use ops::{Effect, Level, MANY, OpInfo, OpSet};
+pub use parse::{Blobs, level_name, no_blobs, parse_module};
+pub use print::{INLINE_ELEMENTS, hex, print_func};
+pub use ranges::{Range, Ranges};
+pub use text::{ParseError, Parser, parse_dim};
+pub use types::{TensorType, Type};
+pub use verify::{Check, VerifyError, verify};
