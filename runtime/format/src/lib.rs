@@ -1,1 +1,34 @@
-//! 
+//! The artifact `model.odc`: what the compiler writes and the runtime loads.
+//!
+//! One file: a header with a section table, a manifest, one code section a target, and the weights, which are
+//! used straight from the mapped file. [`ArtifactView::parse`] checks every index, offset and checksum, so that
+//! a runtime may trust a [`Manifest`] that it got from there. The crate needs `alloc` only.
+#![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+mod container;
+mod dtype;
+mod error;
+mod manifest;
+mod read;
+mod shape;
+mod validate;
+mod write;
+
+pub use container::{
+    FORMAT_VERSION, KERNEL_ALIGN, MAGIC, MAX_RANK, SECTION_ALIGN, WEIGHT_ALIGN, is_artifact,
+};
+pub use dtype::DType;
+pub use error::{FormatError, WriteError};
+pub use manifest::{
+    Arch, BufferRef, Code, Command, Dispatch, Kernel, Manifest, SymbolInfo, TargetProgram,
+    TensorInfo, WeightInfo,
+};
+pub use read::{ArtifactView, Layout};
+pub use shape::{
+    Check, Condition, Instr, ShapeBuilder, ShapeError, ShapeFault, ShapeProgram, Slot,
+};
+pub use validate::validate;
+pub use write::{place_weights, to_vec, write};

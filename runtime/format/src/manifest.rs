@@ -1,0 +1,156 @@
+//! The manifest: everything that the runtime knows about a model, as plain serde types.
+
+use crate::{
+    DType,
+    shape::{ShapeProgram, Slot},
+};
+use alloc::{string::String, vec::Vec};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub name: String,
+    /// The compiler and its version.
+    pub producer: String,
+    pub symbols: Vec<SymbolInfo>,
+    pub inputs: Vec<TensorInfo>,
+    pub outputs: Vec<TensorInfo>,
+    pub shape_program: ShapeProgram,
+    /// Ascending by offset; shared by all targets.
+    pub weights: Vec<WeightInfo>,
+    /// The runtime takes the first one that the machine can run, so the best comes first.
+    pub targets: Vec<TargetProgram>,
+}
+
+/// A dim that inputs decide. The runtime checks the bounds before anything runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SymbolInfo {
+    pub name: String,
+    pub lo: i64,
+    /// `i64::MAX`: no upper bound.
+    pub hi: i64,
+    pub multiple_of: i64,
+    pub slot: Slot,
+}
+
+/// An input or output. The runtime checks that an input's dims equal its slots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorInfo {
+    pub name: String,
+    pub dtype: DType,
+    pub shape: Vec<Slot>,
+    /// The same for people: "batch", "2*h", "384".
+    pub shape_text: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightInfo {
+    /// Hash of the content, which names it.
+    pub hash: [u8; 32],
+    /// In the weights section, 64-byte aligned.
+    pub offset: u64,
+    pub len: u64,
+}
+
+/// One compiled form of the model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetProgram {
+    /// "cpu"
+    pub target: String,
+    pub arch: Arch,
+    /// CPU features without which the kernels would fault: "avx", "fma".
+    pub features: Vec<String>,
+    pub code: Code,
+    pub kernels: Vec<Kernel>,
+    pub commands: Vec<Command>,
+    /// Where each output of the manifest lies when the commands have run.
+    pub outputs: Vec<BufferRef>,
+    pub arena_bytes: Slot,
+    /// `arena_bytes` as a formula for people.
+    pub peak_text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arch {
+    X86_64,
+    Aarch64,
+}
+
+impl Arch {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86-64",
+            Arch::Aarch64 => "aarch64",
+        }
+    }
+
+    /// The architecture of this build, if odc knows it.
+    pub const fn host() -> Option<Arch> {
+        if cfg!(target_arch = "x86_64") {
+            Some(Arch::X86_64)
+        } else if cfg!(target_arch = "aarch64") {
+            Some(Arch::Aarch64)
+        } else {
+            None
+        }
+    }
+}
+
+/// Where a target's kernels are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Code {
+    /// In the artifact's n-th code section.
+    Section(u32),
+    /// Linked into the program; the runtime gets a table of function pointers in the order of the kernels.
+    Linked,
+}
+
+/// `fn(buffers: *const *mut u8, dims: *const i64, scratch: *mut u8, begin: i64, end: i64)`: System V on x86-64,
+/// AAPCS64 on AArch64, position-independent, no relocations. Computes grid items `begin..end`, on any thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kernel {
+    pub name: String,
+    /// In the code section, 16-byte aligned; 0 for linked kernels.
+    pub offset: u64,
+    pub len: u64,
+    /// Bytes of private, 64-byte aligned memory that each thread needs.
+    pub scratch_bytes: Slot,
+    /// Names of the ONNX nodes that it computes.
+    pub source: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    Dispatch(Dispatch),
+    Copy {
+        src: BufferRef,
+        dst: BufferRef,
+        bytes: Slot,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dispatch {
+    pub kernel: u32,
+    /// `buffers[k]` of the kernel, in this order.
+    pub buffers: Vec<BufferRef>,
+    /// `dims[k]` of the kernel, in this order.
+    pub dims: Vec<Slot>,
+    /// How many grid items there are; none is legal.
+    pub grid: Slot,
+    /// The least number of grid items that is worth a thread.
+    pub grain: Slot,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum BufferRef {
+    /// The caller's memory, read in place: aligned to its element only, never written.
+    Input(u32),
+    Weight {
+        index: u32,
+        offset: u64,
+    },
+    Arena {
+        offset: Slot,
+    },
+}
