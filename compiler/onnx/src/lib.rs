@@ -1,1 +1,16 @@
-//! 
+//! ONNX models as odc's graph IR: the protobuf layer (zero-copy, confined, checked) and the importer over it.
+//!
+//! Everything in a model is untrusted: names become locations, sizes are checked, and all problems are reported at once.
+
+pub mod attrs;
+pub mod diag;
+pub mod external;
+pub mod load;
+mod mapped;
+pub mod proto;
+pub mod tensor;
+
+pub use diag::{Code, Diagnostic, Fault};
+pub use load::{ImportError, Model};
+pub use mapped::FileError;
+pub use tensor::Tensor;
