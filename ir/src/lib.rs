@@ -2,3 +2,6 @@
 //! core or a workgroup does) over one small kernel ([`core`]). Each has a text form, a verifier and a reference interpreter.
 
 pub mod core;
+pub mod graph;
+pub mod loops;
+pub mod tensor;

@@ -294,7 +294,9 @@ impl Dim {
         let d_terms = d.all_terms();
         let [(dm, dc)] = d_terms.as_slice() else {
             // A divisor of several terms: only an exact constant multiple is recognised.
-            let (Some((m, c)), Some((dm, dc))) = (self.terms().last(), d_terms.last()) else { return (Dim::ZERO, self.clone()) };
+            let (Some((m, c)), Some((dm, dc))) = (self.terms().last(), d_terms.last()) else {
+                return (Dim::ZERO, self.clone());
+            };
             if m == dm && c % dc == 0 && *self == d * &Dim::from(c / dc) {
                 return (Dim::from(c / dc), Dim::ZERO);
             }

@@ -8,7 +8,9 @@ mod module;
 mod ops;
 mod parse;
 mod print;
+
 mod ranges;
+mod scalar;
 mod text;
 mod types;
 mod verify;
@@ -22,6 +24,7 @@ pub use ops::{Effect, Level, MANY, OpInfo, OpSet};
 pub use parse::{Blobs, level_name, no_blobs, parse_module};
 pub use print::{INLINE_ELEMENTS, hex, print_func};
 pub use ranges::{Range, Ranges};
+pub use scalar::{Binary, Unary, erf};
 pub use text::{ParseError, Parser, parse_dim};
 pub use types::{TensorType, Type};
 pub use verify::{Check, VerifyError, verify};

@@ -86,7 +86,9 @@ impl Ranges {
         let depends = |s: &Sym| self.map.get(s).and_then(|r| r.hi.as_ref()).is_some_and(|h| h.as_const().is_none());
         syms.sort_by_key(|s| !depends(s));
         for s in syms {
-            let Some((a, b)) = p.linear_in(&s) else { continue };
+            let Some((a, b)) = p.linear_in(&s) else {
+                continue;
+            };
             let range = self.map.get(&s);
             let lo = range.map_or(Dim::ZERO, |r| r.lo.clone());
             let hi = range.and_then(|r| r.hi.clone());
@@ -117,15 +119,16 @@ impl Ranges {
             Atom::Sym(_) => true,
             Atom::FloorDiv(..) | Atom::Min(..) | Atom::Max(..) => false,
         };
-        shifted.constant_part() >= 0
-            && shifted.terms().iter().all(|(m, c)| *c >= 0 && m.factors().iter().all(|(a, _)| opaque_ok(a)))
+        shifted.constant_part() >= 0 && shifted.terms().iter().all(|(m, c)| *c >= 0 && m.factors().iter().all(|(a, _)| opaque_ok(a)))
     }
 
     /// A lower bound of `p` in which one remainder `x - d*(x floordiv d)` is replaced by its least or greatest value.
     fn drop_remainder(&self, p: &Dim) -> Option<Dim> {
         for (m, c) in p.terms() {
             for (atom, e) in m.factors() {
-                let Atom::FloorDiv(num, den) = atom else { continue };
+                let Atom::FloorDiv(num, den) = atom else {
+                    continue;
+                };
                 if *e != 1 || !self.nonneg_const_or_sym(den) {
                     continue;
                 }
@@ -133,7 +136,9 @@ impl Ranges {
                 let q = Dim::from_terms([(one(atom), 1)]);
                 // The cofactor of the division is -k*den for some k: then the remainder appears k times.
                 for k in [c.checked_neg()?, 1, -1] {
-                    let Some(k) = den.as_const().map_or(Some(k), |d| (c % d == 0).then(|| -(c / d))) else { continue };
+                    let Some(k) = den.as_const().map_or(Some(k), |d| (c % d == 0).then(|| -(c / d))) else {
+                        continue;
+                    };
                     if k != 0 && whole == -(den * &q * k) {
                         let rest = p - &((num - &(den * &q)) * k);
                         return Some(if k > 0 { rest } else { rest + (den - 1) * k });

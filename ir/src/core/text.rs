@@ -68,7 +68,9 @@ impl<'a> Parser<'a> {
     /// Is `token` next? Words match only as whole words.
     pub fn peek(&mut self, token: &str) -> bool {
         self.skip_space();
-        let Some(after) = self.rest().strip_prefix(token) else { return false };
+        let Some(after) = self.rest().strip_prefix(token) else {
+            return false;
+        };
         let word = |c: char| c.is_alphanumeric() || c == '_';
         !(token.ends_with(word) && after.starts_with(word))
     }
@@ -169,7 +171,12 @@ impl<'a> Parser<'a> {
     }
 
     /// `open item, item close`, possibly empty.
-    pub fn list<T>(&mut self, open: char, close: char, mut item: impl FnMut(&mut Self) -> Result<T, ParseError>) -> Result<Vec<T>, ParseError> {
+    pub fn list<T>(
+        &mut self,
+        open: char,
+        close: char,
+        mut item: impl FnMut(&mut Self) -> Result<T, ParseError>,
+    ) -> Result<Vec<T>, ParseError> {
         self.expect(open.encode_utf8(&mut [0; 4]))?;
         let mut close_buf = [0; 4];
         let close = &*close.encode_utf8(&mut close_buf);

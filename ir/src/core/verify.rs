@@ -70,7 +70,11 @@ impl<L: Level> Verifier<'_, L> {
         for op in &b.ops {
             let info = op.op.info();
             let ok = self.uses(&op.operands, info.mnemonic, &op.loc);
-            let counts = [("operands", op.operands.len(), info.operands), ("results", op.results.len(), info.results), ("regions", op.regions.len(), info.regions)];
+            let counts = [
+                ("operands", op.operands.len(), info.operands),
+                ("results", op.results.len(), info.results),
+                ("regions", op.regions.len(), info.regions),
+            ];
             let mut fits = true;
             for (what, n, (lo, hi)) in counts {
                 if n < lo || n > hi {
@@ -88,7 +92,9 @@ impl<L: Level> Verifier<'_, L> {
             for r in &op.results {
                 self.define(*r, info.mnemonic, &op.loc);
             }
-            if ok && fits && op.results.iter().all(|r| r.index() < self.f.types.len())
+            if ok
+                && fits
+                && op.results.iter().all(|r| r.index() < self.f.types.len())
                 && let Err(e) = (self.check)(self.m, self.f, op)
             {
                 self.fail(info.mnemonic, &op.loc, e);

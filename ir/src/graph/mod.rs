@@ -1,0 +1,21 @@
+//! Graph IR: what the model means. ONNX-like operations on whole tensors, sizes as dims, no layout and no schedule.
+
+mod ops;
+
+pub use crate::core::TensorType;
+pub use ops::*;
+
+use crate::core::{self, Level};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Graph;
+
+impl Level for Graph {
+    const NAME: &'static str = "graph";
+    type Op = Op;
+    type Type = TensorType;
+}
+
+pub type Module = core::Module<Graph>;
+pub type Func = core::Func<Graph>;
+pub type Operation = core::Operation<Graph>;

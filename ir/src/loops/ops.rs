@@ -1,0 +1,49 @@
+//! The loop ops. Element-wise ops take scalars or vectors alike; offsets count elements, not bytes.
+
+use crate::core::{Binary, MANY, Scalar, Unary};
+use crate::{attr_enum, ops};
+
+attr_enum! {
+    /// What may be assumed of a loop's iterations.
+    LoopKind {
+        /// One after the other.
+        Serial "serial",
+        /// Independent; any thread, any order. Only as the last op of a kernel, counting from 0 in steps of 1.
+        Grid "grid",
+        /// Serial, and to be unrolled completely: the trip count is constant and small.
+        Unrolled "unrolled",
+    }
+}
+
+ops! {
+    /// A literal of the result's type (all lanes alike).
+    Const "const" (0, 0) -> (1, 1) [0, 0] Pure { value: Scalar }
+    /// Element-wise.
+    Unary "unary" (1, 1) -> (1, 1) [0, 0] Pure { f: Unary }
+    /// Element-wise; operands of one type; comparisons give bool lanes.
+    Binary "binary" (2, 2) -> (1, 1) [0, 0] Pure { f: Binary }
+    /// `a * b + c`, fused (rounded once) where the machine can, else rounded twice.
+    Fma "fma" (3, 3) -> (1, 1) [0, 0] Pure {}
+    /// `condition ? a : b`, lane by lane when the condition is a vector of bool.
+    Select "select" (3, 3) -> (1, 1) [0, 0] Pure {}
+    /// Value conversion to the result's element type; float to integer truncates and saturates (NaN gives 0).
+    Cast "cast" (1, 1) -> (1, 1) [0, 0] Pure {}
+    /// The same bits under the result's type of the same width.
+    Bitcast "bitcast" (1, 1) -> (1, 1) [0, 0] Pure {}
+    /// A scalar in every lane.
+    Splat "splat" (1, 1) -> (1, 1) [0, 0] Pure {}
+    /// One lane.
+    Extract "extract" (1, 1) -> (1, 1) [0, 0] Pure { lane: u32 }
+    /// vector, scalar: the vector with one lane replaced.
+    Insert "insert" (2, 2) -> (1, 1) [0, 0] Pure { lane: u32 }
+    /// byte offset: thread-local memory, 64-byte aligned if the offset is. Contents are undefined at first.
+    Scratch "scratch" (1, 1) -> (1, 1) [0, 0] Pure {}
+    /// ptr, offset: one element, or as many neighbours as the result has lanes.
+    Load "load" (2, 2) -> (1, 1) [0, 0] Read {}
+    /// ptr, offset, value.
+    Store "store" (3, 3) -> (0, 0) [0, 0] Write {}
+    /// lo, hi, step, then initial values: the region takes (counter, carried…) and yields the next carried values.
+    For "for" (3, MANY) -> (0, MANY) [1, 1] Control { kind: LoopKind }
+    /// condition: both regions yield the results.
+    If "if" (1, 1) -> (0, MANY) [2, 2] Control {}
+}

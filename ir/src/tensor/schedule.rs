@@ -1,0 +1,81 @@
+//! A schedule is one printable record a dispatch: how its axes map to levels, what is staged, which tile. Data, not code: a pass
+//! chooses it, lowering follows it, a person can read and change it.
+
+use crate::core::{Attr, ParseError, Parser};
+use crate::{attr_enum, core::Dim};
+
+attr_enum! {
+    /// Which lowering a dispatch takes.
+    Template {
+        /// Loops over the result: maps, and reductions by rows.
+        Loops "loops",
+        /// A contraction in register tiles over packed or direct operands.
+        Gemm "gemm",
+    }
+}
+
+attr_enum! {
+    /// How a contraction reads one operand inside the register tile.
+    Access {
+        /// From the tensor itself: unit stride along the tile (or broadcast), uniform stride along k.
+        Direct "direct",
+        /// From panels that were packed at compile time.
+        Packed "packed",
+        /// From a panel in scratch, filled a block at a time through the index map (im2col, transposes, padding).
+        Staged "staged",
+    }
+}
+
+/// The record. Loops use `grid`, `vector`, `unroll`; a gemm also `tile` (rows, columns of the register tile), `block`
+/// (rows, columns, depth of the cache block) and the operands' access.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Schedule {
+    pub template: Template,
+    /// Leading axes that are spread over the thread grid.
+    pub grid: usize,
+    /// Lanes of the innermost axis.
+    pub vector: u32,
+    pub unroll: u32,
+    pub tile: Vec<i64>,
+    pub block: Vec<i64>,
+    pub access: Vec<Access>,
+    /// Least grid items worth a thread of their own.
+    pub grain: Dim,
+}
+
+impl Schedule {
+    pub fn loops(grid: usize, vector: u32) -> Self {
+        Schedule { template: Template::Loops, grid, vector, unroll: 1, tile: vec![], block: vec![], access: vec![], grain: Dim::ONE }
+    }
+}
+
+macro_rules! record_attr {
+    ($t:ident { $($f:ident),* }) => {
+        impl Attr for $t {
+            fn print(&self, out: &mut String) {
+                out.push('{');
+                let start = out.len();
+                $(
+                    out.push_str(if out.len() == start { "" } else { ", " });
+                    out.push_str(concat!(stringify!($f), " "));
+                    self.$f.print(out);
+                )*
+                out.push('}');
+            }
+            fn parse(p: &mut Parser<'_>) -> Result<Self, ParseError> {
+                p.expect("{")?;
+                let mut first = true;
+                $(
+                    if !first { p.expect(",")?; }
+                    first = false;
+                    p.expect(stringify!($f))?;
+                    let $f = Attr::parse(p)?;
+                )*
+                let _ = first;
+                p.expect("}")?;
+                Ok($t { $($f),* })
+            }
+        }
+    };
+}
+record_attr!(Schedule { template, grid, vector, unroll, tile, block, access, grain });
