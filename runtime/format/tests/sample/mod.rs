@@ -11,10 +11,9 @@ use odc_format::*;
 /// }
 /// ```
 pub const SCALE: [u8; 51] = [
-    0x4c, 0x39, 0xc1, 0x7d, 0x2d, 0x4c, 0x8b, 0x4f, 0x10, 0x48, 0x89, 0xc8, 0x48, 0x99, 0x48, 0xf7,
-    0x3e, 0x4c, 0x8b, 0x57, 0x08, 0x48, 0x8b, 0x07, 0xf3, 0x41, 0x0f, 0x10, 0x04, 0x92, 0xf3, 0x0f,
-    0x59, 0x04, 0x88, 0xf3, 0x41, 0x0f, 0x11, 0x04, 0x89, 0x48, 0x83, 0xc1, 0x01, 0x49, 0x39, 0xc8,
-    0x75, 0xd3, 0xc3,
+    0x4c, 0x39, 0xc1, 0x7d, 0x2d, 0x4c, 0x8b, 0x4f, 0x10, 0x48, 0x89, 0xc8, 0x48, 0x99, 0x48, 0xf7, 0x3e, 0x4c, 0x8b, 0x57, 0x08, 0x48,
+    0x8b, 0x07, 0xf3, 0x41, 0x0f, 0x10, 0x04, 0x92, 0xf3, 0x0f, 0x59, 0x04, 0x88, 0xf3, 0x41, 0x0f, 0x11, 0x04, 0x89, 0x48, 0x83, 0xc1,
+    0x01, 0x49, 0x39, 0xc8, 0x75, 0xd3, 0xc3,
 ];
 
 /// ```c
@@ -25,12 +24,11 @@ pub const SCALE: [u8; 51] = [
 /// }
 /// ```
 pub const ROW_SUM: [u8; 91] = [
-    0x49, 0x89, 0xfa, 0x49, 0x89, 0xf1, 0x48, 0x89, 0xd6, 0x4c, 0x39, 0xc1, 0x7d, 0x4c, 0xc7, 0x06,
-    0x00, 0x00, 0x00, 0x00, 0x49, 0x8b, 0x01, 0x48, 0x85, 0xc0, 0x7e, 0x28, 0xba, 0x00, 0x00, 0x00,
-    0x00, 0x48, 0x0f, 0xaf, 0xc1, 0x48, 0x01, 0xd0, 0x49, 0x8b, 0x3a, 0xf3, 0x0f, 0x10, 0x06, 0xf3,
-    0x0f, 0x58, 0x04, 0x87, 0xf3, 0x0f, 0x11, 0x06, 0x48, 0x83, 0xc2, 0x01, 0x49, 0x8b, 0x01, 0x48,
-    0x39, 0xd0, 0x7f, 0xdd, 0xf3, 0x0f, 0x10, 0x06, 0x49, 0x8b, 0x42, 0x08, 0xf3, 0x0f, 0x11, 0x04,
-    0x88, 0x48, 0x83, 0xc1, 0x01, 0x49, 0x39, 0xc8, 0x75, 0xb4, 0xc3,
+    0x49, 0x89, 0xfa, 0x49, 0x89, 0xf1, 0x48, 0x89, 0xd6, 0x4c, 0x39, 0xc1, 0x7d, 0x4c, 0xc7, 0x06, 0x00, 0x00, 0x00, 0x00, 0x49, 0x8b,
+    0x01, 0x48, 0x85, 0xc0, 0x7e, 0x28, 0xba, 0x00, 0x00, 0x00, 0x00, 0x48, 0x0f, 0xaf, 0xc1, 0x48, 0x01, 0xd0, 0x49, 0x8b, 0x3a, 0xf3,
+    0x0f, 0x10, 0x06, 0xf3, 0x0f, 0x58, 0x04, 0x87, 0xf3, 0x0f, 0x11, 0x06, 0x48, 0x83, 0xc2, 0x01, 0x49, 0x8b, 0x01, 0x48, 0x39, 0xd0,
+    0x7f, 0xdd, 0xf3, 0x0f, 0x10, 0x06, 0x49, 0x8b, 0x42, 0x08, 0xf3, 0x0f, 0x11, 0x04, 0x88, 0x48, 0x83, 0xc1, 0x01, 0x49, 0x39, 0xc8,
+    0x75, 0xb4, 0xc3,
 ];
 
 pub const WEIGHT: [f32; 3] = [2.0, -1.0, 0.5];
@@ -46,11 +44,7 @@ pub struct Sample {
 impl Sample {
     pub fn bytes(&self) -> Vec<u8> {
         let weights: Vec<&[u8]> = self.weights.iter().map(Vec::as_slice).collect();
-        let code: &[&[u8]] = if self.code.is_empty() {
-            &[]
-        } else {
-            &[&self.code]
-        };
+        let code: &[&[u8]] = if self.code.is_empty() { &[] } else { &[&self.code] };
         to_vec(&self.manifest, code, &weights).expect("the sample is valid")
     }
 
@@ -84,44 +78,21 @@ pub fn sample(arch: Arch) -> Sample {
     let mut code = SCALE.to_vec();
     code.resize(64, 0xcc);
     code.extend(ROW_SUM);
-    let kernel = |name: &str, offset, len, scratch_bytes| Kernel {
-        name: name.into(),
-        offset,
-        len,
-        scratch_bytes,
-        source: vec![format!("/{name}")],
-    };
-    let weight = |value: &[f32]| {
-        value
-            .iter()
-            .flat_map(|v| v.to_le_bytes())
-            .collect::<Vec<u8>>()
-    };
+    let kernel =
+        |name: &str, offset, len, scratch_bytes| Kernel { name: name.into(), offset, len, scratch_bytes, source: vec![format!("/{name}")] };
+    let weight = |value: &[f32]| value.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
     let weights = vec![weight(&[7.0]), weight(&WEIGHT)];
-    let mut infos: Vec<WeightInfo> = weights
-        .iter()
-        .enumerate()
-        .map(|(i, w)| WeightInfo {
-            hash: [i as u8; 32],
-            offset: 0,
-            len: w.len() as u64,
-        })
-        .collect();
+    let mut infos: Vec<WeightInfo> =
+        weights.iter().enumerate().map(|(i, w)| WeightInfo { hash: [i as u8; 32], offset: 0, len: w.len() as u64 }).collect();
     place_weights(&mut infos).expect("short");
     let arena = |offset| BufferRef::Arena { offset };
-    let w = BufferRef::Weight {
-        index: 1,
-        offset: 0,
-    };
+    let w = BufferRef::Weight { index: 1, offset: 0 };
     let target = TargetProgram {
         target: "cpu".into(),
         arch,
         features: vec![],
         code: Code::Section(0),
-        kernels: vec![
-            kernel("scale", 0, SCALE.len() as u64, zero),
-            kernel("row_sum", 64, ROW_SUM.len() as u64, four),
-        ],
+        kernels: vec![kernel("scale", 0, SCALE.len() as u64, zero), kernel("row_sum", 64, ROW_SUM.len() as u64, four)],
         commands: vec![
             Command::Dispatch(Dispatch {
                 kernel: 0,
@@ -130,18 +101,8 @@ pub fn sample(arch: Arch) -> Sample {
                 grid: items,
                 grain,
             }),
-            Command::Dispatch(Dispatch {
-                kernel: 1,
-                buffers: vec![arena(zero), arena(sum_at)],
-                dims: vec![cols],
-                grid: n,
-                grain,
-            }),
-            Command::Copy {
-                src: arena(sum_at),
-                dst: arena(copy_at),
-                bytes: sum_bytes,
-            },
+            Command::Dispatch(Dispatch { kernel: 1, buffers: vec![arena(zero), arena(sum_at)], dims: vec![cols], grid: n, grain }),
+            Command::Copy { src: arena(sum_at), dst: arena(copy_at), bytes: sum_bytes },
         ],
         outputs: vec![arena(zero), arena(copy_at), BufferRef::Input(0), w],
         arena_bytes,
@@ -151,13 +112,7 @@ pub fn sample(arch: Arch) -> Sample {
         manifest: Manifest {
             name: "sample".into(),
             producer: "by hand".into(),
-            symbols: vec![SymbolInfo {
-                name: "n".into(),
-                lo: 1,
-                hi: 100_000,
-                multiple_of: 1,
-                slot: n,
-            }],
+            symbols: vec![SymbolInfo { name: "n".into(), lo: 1, hi: 100_000, multiple_of: 1, slot: n }],
             inputs: vec![tensor("x", &[n, cols], &["n", "3"])],
             outputs: vec![
                 tensor("scaled", &[n, cols], &["n", "3"]),

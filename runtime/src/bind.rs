@@ -1,0 +1,241 @@
+//! Binding: from input shapes to a plan, in which every size and offset is a checked number. Made once for a set of
+//! shapes; running a plan needs no check any more.
+
+use crate::{RunError, TensorView, artifact::Loaded, memory::ALIGN};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::ops::Range;
+use odc_format::{BufferRef, Command, Manifest, Slot, TensorInfo};
+
+/// A buffer whose place is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    Input(usize),
+    /// Offset in the weights section.
+    Weight(usize),
+    /// Offset in the arena.
+    Arena(usize),
+}
+
+#[derive(Debug)]
+pub(crate) enum Step {
+    Dispatch { kernel: usize, buffers: Range<usize>, dims: Range<usize>, grid: i64, grain: i64 },
+    Copy { src: Place, dst: Place, bytes: usize },
+}
+
+#[derive(Debug)]
+pub(crate) struct OutputPlan {
+    pub place: Place,
+    pub bytes: usize,
+    /// In `Plan::output_shapes`.
+    pub shape: Range<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// All dims of all inputs, in order; ranks are the manifest's.
+    key: Vec<usize>,
+    pub input_bytes: Vec<usize>,
+    pub steps: Vec<Step>,
+    pub buffers: Vec<Place>,
+    pub dims: Vec<i64>,
+    pub outputs: Vec<OutputPlan>,
+    pub output_shapes: Vec<usize>,
+    pub arena: usize,
+    /// Scratch of one thread, rounded up to the alignment.
+    pub scratch: usize,
+    /// The most buffers that a dispatch has.
+    pub max_buffers: usize,
+}
+
+impl Plan {
+    pub(crate) fn is_for<'a>(&self, mut input: impl FnMut(usize) -> TensorView<'a>) -> bool {
+        let mut key = &self.key[..];
+        (0..self.input_bytes.len()).all(|i| {
+            let shape = input(i).shape;
+            let rest = key.strip_prefix(shape);
+            key = rest.unwrap_or_default();
+            rest.is_some()
+        })
+    }
+
+    /// Inputs have the right ranks already.
+    pub(crate) fn new<'a>(model: &Loaded, input: impl Fn(usize) -> TensorView<'a>) -> Result<Plan, RunError> {
+        let manifest = &model.manifest;
+        let slots = evaluate(manifest, &input)?;
+        let mut plan = Plan {
+            key: (0..manifest.inputs.len()).flat_map(|i| input(i).shape.iter().copied()).collect(),
+            input_bytes: Vec::new(),
+            steps: Vec::new(),
+            buffers: Vec::new(),
+            dims: Vec::new(),
+            outputs: Vec::new(),
+            output_shapes: Vec::new(),
+            arena: 0,
+            scratch: 0,
+            max_buffers: 0,
+        };
+        for (i, info) in manifest.inputs.iter().enumerate() {
+            let bytes = byte_size(info, input(i).shape);
+            let too_large = || RunError::TooLarge { what: format!("input \"{}\" has too many bytes", info.name) };
+            plan.input_bytes.push(bytes.ok_or_else(too_large)?);
+        }
+        let sizes = Sizes { slots: &slots, model };
+        plan.arena = sizes.size(model.target.arena_bytes, "the arena")?;
+        for kernel in &model.target.kernels {
+            plan.scratch = plan.scratch.max(sizes.size(kernel.scratch_bytes, "scratch")?);
+        }
+        let too_large = |what: &str| RunError::TooLarge { what: what.to_string() };
+        plan.scratch = plan.scratch.checked_next_multiple_of(ALIGN).ok_or_else(|| too_large("scratch"))?;
+        for (at, command) in model.target.commands.iter().enumerate() {
+            let step = plan.step(&sizes, command).map_err(|e| match e {
+                RunError::BadPlan { what } => RunError::BadPlan { what: format!("command {at}: {what}") },
+                other => other,
+            })?;
+            plan.steps.push(step);
+        }
+        for (info, &buffer) in manifest.outputs.iter().zip(&model.target.outputs) {
+            let start = plan.output_shapes.len();
+            for &dim in &info.shape {
+                plan.output_shapes.push(sizes.size(dim, &info.name)?);
+            }
+            let shape = start..plan.output_shapes.len();
+            let bytes = plan.output_shapes.get(shape.clone()).and_then(|dims| byte_size(info, dims));
+            let bytes = bytes.ok_or_else(|| too_large(&format!("output \"{}\" has too many bytes", info.name)))?;
+            let place = plan.place(&sizes, buffer, bytes)?;
+            plan.outputs.push(OutputPlan { place, bytes, shape });
+        }
+        Ok(plan)
+    }
+
+    fn step(&mut self, sizes: &Sizes, command: &Command) -> Result<Step, RunError> {
+        match command {
+            Command::Dispatch(d) => {
+                let (b, n) = (self.buffers.len(), self.dims.len());
+                for &buffer in &d.buffers {
+                    let place = self.place(sizes, buffer, 0)?;
+                    self.buffers.push(place);
+                }
+                for &dim in &d.dims {
+                    let value = sizes.value(dim)?;
+                    self.dims.push(value);
+                }
+                self.max_buffers = self.max_buffers.max(d.buffers.len());
+                let grid = sizes.size(d.grid, "a grid")? as i64;
+                let grain = sizes.value(d.grain)?.max(1);
+                let (buffers, dims) = (b..self.buffers.len(), n..self.dims.len());
+                Ok(Step::Dispatch { kernel: d.kernel as usize, buffers, dims, grid, grain })
+            }
+            Command::Copy { src, dst, bytes } => {
+                let bytes = sizes.size(*bytes, "a copy")?;
+                Ok(Step::Copy { src: self.place(sizes, *src, bytes)?, dst: self.place(sizes, *dst, bytes)?, bytes })
+            }
+        }
+    }
+
+    /// Where a buffer starts, when at least `bytes` bytes are there.
+    fn place(&self, sizes: &Sizes, buffer: BufferRef, bytes: usize) -> Result<Place, RunError> {
+        let fits = |what: &str, offset: usize, room: usize| match offset.checked_add(bytes) {
+            Some(end) if end <= room => Ok(offset),
+            _ => Err(RunError::BadPlan { what: format!("{bytes} bytes at {offset} of {what}, which has {room}") }),
+        };
+        match buffer {
+            BufferRef::Input(i) => {
+                let room = self.input_bytes.get(i as usize).copied().unwrap_or(0);
+                fits("an input", 0, room).map(|_| Place::Input(i as usize))
+            }
+            BufferRef::Weight { index, offset } => {
+                let info = sizes.model.manifest.weights.get(index as usize);
+                let (start, len) = info.map_or((0, 0), |w| (w.offset as usize, w.len as usize));
+                fits("a weight", offset as usize, len).map(|offset| Place::Weight(start + offset))
+            }
+            BufferRef::Arena { offset } => fits("the arena", sizes.size(offset, "an offset")?, self.arena).map(Place::Arena),
+        }
+    }
+}
+
+struct Sizes<'a> {
+    slots: &'a [i64],
+    model: &'a Loaded,
+}
+
+impl Sizes<'_> {
+    fn value(&self, slot: Slot) -> Result<i64, RunError> {
+        let missing = || RunError::BadPlan { what: format!("slot {} does not exist", slot.0) };
+        self.slots.get(slot.index()).copied().ok_or_else(missing)
+    }
+
+    fn size(&self, slot: Slot, what: &str) -> Result<usize, RunError> {
+        let value = self.value(slot)?;
+        usize::try_from(value).map_err(|_| RunError::BadPlan { what: format!("{what} has the size {value}") })
+    }
+}
+
+fn byte_size(info: &TensorInfo, shape: &[usize]) -> Option<usize> {
+    let bytes = shape.iter().try_fold(info.dtype.size(), |n, &dim| n.checked_mul(dim))?;
+    // a slice in memory cannot be longer
+    (bytes <= isize::MAX as usize).then_some(bytes)
+}
+
+/// Runs the shape program and refuses shapes that the model was not compiled for.
+fn evaluate<'a>(m: &Manifest, input: &impl Fn(usize) -> TensorView<'a>) -> Result<Vec<i64>, RunError> {
+    let dim = |i: u32, axis: u32| input(i as usize).shape.get(axis as usize).and_then(|&d| i64::try_from(d).ok());
+    for (i, info) in m.inputs.iter().enumerate() {
+        let shape = input(i).shape;
+        if shape.iter().any(|&dim| i64::try_from(dim).is_err()) {
+            let what = format!("input \"{}\" has shape {}", info.name, shape_text(shape));
+            return Err(RunError::TooLarge { what });
+        }
+    }
+    let mut slots = Vec::new();
+    // A dim out of bounds is a better answer than the overflow that it leads to, so errors wait.
+    let evaluated = m.shape_program.evaluate(dim, &mut slots);
+    let get = |slot: Slot| slots.get(slot.index()).copied();
+    for (i, info) in m.inputs.iter().enumerate() {
+        let shape = input(i).shape;
+        for (axis, (&found, want)) in shape.iter().zip(info.shape.iter().map(|&s| get(s))).enumerate() {
+            if let Some(want) = want.filter(|&want| i64::try_from(found) != Ok(want)) {
+                return Err(RunError::WrongShape {
+                    name: info.name.clone(),
+                    found: shape_text(shape),
+                    axis,
+                    dim: found,
+                    want,
+                    expected: describe(info),
+                });
+            }
+        }
+    }
+    for s in &m.symbols {
+        let bad = |&v: &i64| v < s.lo || v > s.hi || v.checked_rem(s.multiple_of) != Some(0);
+        if let Some(value) = get(s.slot).filter(bad) {
+            let hi = if s.hi == i64::MAX { String::new() } else { s.hi.to_string() };
+            let multiple = if s.multiple_of > 1 { format!(", a multiple of {}", s.multiple_of) } else { String::new() };
+            let expected = format!("{}..{hi}{multiple}", s.lo);
+            return Err(RunError::DimOutOfBounds { symbol: s.name.clone(), value, expected });
+        }
+    }
+    if let Some(check) = m.shape_program.checks.iter().find(|c| c.condition.holds(&slots) == Some(false)) {
+        return Err(RunError::CheckFailed { what: check.what.clone() });
+    }
+    evaluated.map_err(|e| RunError::TooLarge { what: e.to_string() })?;
+    Ok(slots)
+}
+
+/// "[2, 3]"
+pub(crate) fn shape_text(shape: &[usize]) -> String {
+    format!("{shape:?}")
+}
+
+/// "x: f32[n, 3]"
+pub(crate) fn describe(info: &TensorInfo) -> String {
+    format!("{}: {}[{}]", info.name, info.dtype, info.shape_text.join(", "))
+}
+
+/// All inputs: "x: f32[n, 3], y: i64[n]"
+pub(crate) fn describe_inputs(m: &Manifest) -> String {
+    m.inputs.iter().map(describe).collect::<Vec<_>>().join(", ")
+}
