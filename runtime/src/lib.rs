@@ -4,7 +4,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use odc_runtime::{Artifact, SessionOptions, TensorView};
 //! let artifact = Artifact::open("model.odc")?;
-//! let mut session = artifact.session(SessionOptions { threads: 2 })?;
+//! let mut session = artifact.session(SessionOptions::threads(2))?;
 //! let outputs = session.run(&[("x", TensorView::of(&[1, 3], &[1.0f32, 2.0, 3.0]))])?;
 //! println!("{:?}", outputs.get("y").and_then(|y| y.as_slice::<f32>()));
 //! # Ok(()) }

@@ -23,7 +23,7 @@ macro_rules! kernel {
 }
 
 kernel! { fn scale(b, d, s, begin, end) {
-    assert!(s.addr() % 64 == 0);
+    assert!(s.addr().is_multiple_of(64));
     let (x, w, y) = ((*b).cast::<f32>(), (*b.add(1)).cast::<f32>(), (*b.add(2)).cast::<f32>());
     for i in begin as usize..end as usize {
         *y.add(i) = *x.add(i) * *w.add(i % *d as usize);
@@ -177,7 +177,8 @@ fn wrong_inputs_are_typed_errors() {
     let long = [0u8; 32];
     let odd = &long[usize::from(long.as_ptr().addr() % 2 == 0)..][..24];
     let ints = [0i32; 6];
-    let cases: Vec<(&str, &str, Vec<(&str, TensorView)>)> = vec![
+    type Inputs<'a> = Vec<(&'a str, TensorView<'a>)>;
+    let cases: Vec<(&str, &str, Inputs)> = vec![
         ("ODC0601", "missing input x: f32[n, 3]; the model wants x: f32[n, 3]", vec![]),
         ("ODC0601", "missing input x", vec![("y", good)]),
         ("ODC0602", "no input \"y\"; it wants x: f32[n, 3]", vec![("x", good), ("y", good)]),
