@@ -80,6 +80,21 @@ impl Scalar {
             DType::Bool => Scalar::Bool(self.as_bool()),
         }
     }
+    /// The value of element type `from` converted to `to`: floats to integers truncate and saturate (NaN is 0), integers wrap,
+    /// anything to bool is `!= 0`.
+    pub fn cast(self, from: DType, to: DType) -> Scalar {
+        match self {
+            Scalar::Float(x) if to == DType::U64 => Scalar::Int((x as u64) as i64),
+            Scalar::Float(x) if to.is_int() => {
+                let bits = 8 * to.size() as u32;
+                let (lo, hi) =
+                    if to.is_signed_int() { (i64::MIN >> (64 - bits), i64::MAX >> (64 - bits)) } else { (0, (1i64 << bits) - 1) };
+                Scalar::Int((x as i64).clamp(lo, hi))
+            }
+            Scalar::Int(x) if from == DType::U64 && to.is_float() => Scalar::Float(x as u64 as f64).wrap(to),
+            Scalar::Int(_) | Scalar::Float(_) | Scalar::Bool(_) => self.wrap(to),
+        }
+    }
     pub fn as_f64(self) -> f64 {
         match self {
             Scalar::Float(x) => x,

@@ -13,6 +13,7 @@ mod ranges;
 mod scalar;
 mod text;
 mod types;
+mod value;
 mod verify;
 
 pub use attr::Attr;
@@ -27,4 +28,8 @@ pub use ranges::{Range, Ranges};
 pub use scalar::{Binary, Unary, erf};
 pub use text::{ParseError, Parser, parse_dim};
 pub use types::{TensorType, Type};
+pub use value::{
+    Binding, Difference, Indices, InterpError, MAX_ELEMENTS, TensorValue, assert_close, bind_inputs, bind_symbols, checked_elements,
+    difference, indices, row_major_strides,
+};
 pub use verify::{Check, VerifyError, verify};
