@@ -1,0 +1,204 @@
+//! Producers into consumers: a map that only moves elements, or computes a cheap function of them, is evaluated where it is read
+//! and never stored, views in between included.
+
+use super::absorb::{compact, divisions, drop_unused_operands, reshape_index};
+use super::{OUTPUT, Work};
+use odc_ir::core::{Binary, Dim, Ranges, Sym, Unary, Value};
+use odc_ir::tensor::{Axes, Expr, Index, Op, Operation, Program, ReduceKind};
+use std::collections::BTreeMap;
+
+/// The most element operations that are worth repeating for every reader.
+const CHEAP_OPS: usize = 3;
+
+pub(super) fn inline(w: &mut Work) {
+    for k in 0..w.ops.len() {
+        let Some(op) = &w.ops[k] else { continue };
+        let Op::Map { axes, store, body } = &op.op else { continue };
+        if !identity(axes, store) {
+            continue;
+        }
+        let (movement, cheap) = (is_movement(body), is_cheap(body));
+        if !movement && !cheap {
+            continue;
+        }
+        let Some(plan) = readers(w, k, movement) else { continue };
+        apply(w, k, plan);
+    }
+}
+
+fn identity(axes: &Axes, store: &[Dim]) -> bool {
+    axes.len() == store.len() && axes.iter().zip(store).all(|((s, e), d)| d.as_sym() == Some(s) || (e.is(1) && d.is(0)))
+}
+
+/// Only loads of one element, at indices that are dims.
+fn is_movement(p: &Program) -> bool {
+    p.root.is_some_and(|r| match p.get(r) {
+        Expr::Load { index, .. } => index.iter().all(|i| matches!(i, Index::Dim(_))),
+        Expr::Const(..) => true,
+        _ => false,
+    })
+}
+
+fn is_cheap(p: &Program) -> bool {
+    let mut ops = 0;
+    for e in &p.exprs {
+        match e {
+            Expr::Const(..) | Expr::Dim(_) | Expr::Acc(_) => {}
+            Expr::Load { index, .. } if index.iter().all(|i| matches!(i, Index::Dim(_))) => {}
+            Expr::Load { .. } | Expr::Inside(_) => return false,
+            Expr::Unary(f, _) if f.is_transcendental() || *f == Unary::Sqrt => return false,
+            Expr::Binary(Binary::Div | Binary::Pow | Binary::Rem | Binary::Mod | Binary::FloorDiv, ..) => return false,
+            Expr::Unary(..) | Expr::Binary(..) | Expr::Select(..) | Expr::Cast(..) => ops += 1,
+        }
+    }
+    ops <= CHEAP_OPS && p.loads().count() <= 2
+}
+
+/// A sum of products of two loads: what the gemm template wants to keep seeing.
+pub(super) fn is_contraction(op: &Op) -> bool {
+    let Op::Reduce { kind: ReduceKind::Sum, body, .. } = op else { return false };
+    body.root.is_some_and(|r| matches!(body.get(r), Expr::Binary(Binary::Mul, ..)))
+}
+
+/// One place where a value is read, and how: the consumer, and the views between.
+struct Reader {
+    consumer: usize,
+    value: Value,
+    shapes: Vec<Vec<Dim>>,
+}
+
+/// All structured ops that read op `k`'s result, directly or through views; `None` if one of them must have it in memory.
+fn readers(w: &Work, k: usize, movement: bool) -> Option<Vec<Reader>> {
+    let value = w.ops[k].as_ref()?.result()?;
+    let mut found = vec![];
+    let mut open = vec![(value, vec![w.shape(value).to_vec()])];
+    while let Some((v, shapes)) = open.pop() {
+        for &u in &w.users[v.index()] {
+            if u == OUTPUT {
+                return None;
+            }
+            let op = w.ops[u].as_ref()?;
+            match &op.op {
+                Op::View {} => {
+                    let to = op.result()?;
+                    let mut s = shapes.clone();
+                    s.push(w.shape(to).to_vec());
+                    open.push((to, s));
+                }
+                Op::Map { .. } | Op::Reduce { .. } => {
+                    if !(movement || !is_contraction(&op.op)) || !substitutable(w, op, v, &shapes) {
+                        return None;
+                    }
+                    found.push(Reader { consumer: u, value: v, shapes: shapes.clone() });
+                }
+                Op::Constant { .. } | Op::Scatter { .. } | Op::Dispatch { .. } => return None,
+            }
+        }
+    }
+    // A value that several ops read is worth its memory unless evaluating it is no more than reading.
+    (movement || found.len() == 1).then_some(found)
+}
+
+fn op_ranges(w: &Work, op: &Op) -> Ranges {
+    let none = vec![];
+    let (axes, raxes) = match op {
+        Op::Map { axes, .. } => (axes, &none),
+        Op::Reduce { axes, raxes, .. } => (axes, raxes),
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => (&none, &none),
+    };
+    w.ranges.with_axes(axes.iter().chain(raxes).map(|(s, e)| (s, e)))
+}
+
+fn programs(op: &Op) -> Vec<&Program> {
+    match op {
+        Op::Map { body, .. } => vec![body],
+        Op::Reduce { body, epilogue, .. } => vec![body, epilogue],
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => vec![],
+    }
+}
+
+/// Are all of `op`'s loads of `v` at dims, provably inside, and still simple behind the views?
+fn substitutable(w: &Work, op: &Operation, v: Value, shapes: &[Vec<Dim>]) -> bool {
+    let ranges = op_ranges(w, &op.op);
+    programs(&op.op).iter().all(|p| {
+        p.loads().filter(|(o, _)| op.operands.get(*o as usize) == Some(&v)).all(|(_, index)| {
+            let Some(dims) = index_dims(index) else { return false };
+            let Some(shape) = shapes.last() else { return false };
+            if !dims.iter().zip(shape).all(|(d, n)| ranges.within(d, n)) {
+                return false;
+            }
+            let before: usize = dims.iter().map(divisions).sum();
+            through(&ranges, &dims, shapes).iter().map(divisions).sum::<usize>() <= before
+        })
+    })
+}
+
+fn index_dims(index: &[Index]) -> Option<Vec<Dim>> {
+    index
+        .iter()
+        .map(|i| match i {
+            Index::Dim(d) => Some(d.clone()),
+            Index::Value(_) => None,
+        })
+        .collect()
+}
+
+/// Coordinates of the first shape for an index into the last.
+fn through(ranges: &Ranges, index: &[Dim], shapes: &[Vec<Dim>]) -> Vec<Dim> {
+    let mut index = index.to_vec();
+    for pair in shapes.windows(2).rev() {
+        index = reshape_index(ranges, &index, &pair[1], &pair[0]);
+    }
+    index
+}
+
+fn apply(w: &mut Work, k: usize, plan: Vec<Reader>) -> Option<()> {
+    let producer = w.ops[k].clone()?;
+    let Op::Map { axes, body, .. } = &producer.op else { return None };
+    let root = body.root?;
+    for reader in plan {
+        let ranges = op_ranges(w, &w.ops[reader.consumer].as_ref()?.op);
+        let op = w.ops[reader.consumer].as_mut()?;
+        let slot = op.operands.iter().position(|v| *v == reader.value)? as u32;
+        let first_new = op.operands.len() as u32;
+        op.operands.extend(&producer.operands);
+        let substitute = |p: &Program| -> Option<Program> {
+            let mut out = Program::new();
+            let r = out.import(p, p.root?, &Dim::clone, &mut |out, e| {
+                let Expr::Load { operand, index, .. } = e else { return None };
+                if *operand != slot {
+                    return None;
+                }
+                let at = through(&ranges, &index_dims(index)?, &reader.shapes);
+                let map: BTreeMap<Sym, Dim> = axes.iter().map(|(s, _)| s.clone()).zip(at).collect();
+                let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| map.get(s).cloned()));
+                Some(out.import(body, root, &dims, &mut |out, e| match e {
+                    Expr::Load { operand, dtype, index } => {
+                        Some(out.push(Expr::Load { operand: operand + first_new, dtype: *dtype, index: index.clone() }))
+                    }
+                    _ => None,
+                }))
+            });
+            Some(compact(out.returning(r)))
+        };
+        match &mut op.op {
+            Op::Map { body, .. } => *body = substitute(body)?,
+            Op::Reduce { body, epilogue, .. } => (*body, *epilogue) = (substitute(body)?, substitute(epilogue)?),
+            Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => return None,
+        }
+        op.loc = producer.loc.fuse(&op.loc);
+        drop_unused_operands(op);
+        // Keep the use lists true for the ops that follow.
+        let now = op.operands.clone();
+        let values: Vec<Value> = producer.operands.iter().copied().chain([reader.value]).collect();
+        for v in values {
+            let u = &mut w.users[v.index()];
+            u.retain(|x| *x != reader.consumer);
+            if now.contains(&v) {
+                u.push(reader.consumer);
+                u.sort_unstable();
+            }
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,150 @@
+//! Dispatch formation: views and maps are absorbed into what produces them, movement and cheap arithmetic into what reads them,
+//! reductions by rows join their maps, and every group becomes one `dispatch` region: one kernel, one write of its results.
+//!
+//! Greedy and always-better: nothing is computed twice but index arithmetic and a few cheap element operations.
+
+mod absorb;
+mod group;
+mod inline;
+
+use odc_ir::core::{Block, Loc, Ranges, Value};
+use odc_ir::tensor::{self, Func, Module, Op, Operation, Schedule};
+
+/// A function's ops while they merge: `None` once absorbed. Positions keep the order of execution.
+struct Work {
+    ops: Vec<Option<Operation>>,
+    /// Positions of the ops that read each value; `OUTPUT` for the function's results.
+    users: Vec<Vec<usize>>,
+    func: Func,
+    ranges: Ranges,
+}
+
+const OUTPUT: usize = usize::MAX;
+
+impl Work {
+    fn new(mut func: Func, ranges: Ranges) -> Self {
+        let ops: Vec<_> = std::mem::take(&mut func.body.ops).into_iter().map(Some).collect();
+        let mut w = Work { ops, users: vec![], func, ranges };
+        w.count_users();
+        w
+    }
+
+    fn count_users(&mut self) {
+        self.users = vec![vec![]; self.func.types.len()];
+        for (k, op) in self.ops.iter().enumerate() {
+            for v in op.iter().flat_map(|o| &o.operands) {
+                let u = &mut self.users[v.index()];
+                if u.last() != Some(&k) {
+                    u.push(k);
+                }
+            }
+        }
+        for v in &self.func.body.yields {
+            self.users[v.index()].push(OUTPUT);
+        }
+    }
+
+    fn shape(&self, v: Value) -> &[odc_ir::core::Dim] {
+        &self.func.ty(v).shape
+    }
+
+    /// Position of the op that defines `v`; parameters have none.
+    fn definitions(&self) -> Vec<Option<usize>> {
+        let mut def = vec![None; self.func.types.len()];
+        for (k, op) in self.ops.iter().enumerate() {
+            for r in op.iter().flat_map(|o| &o.results) {
+                def[r.index()] = Some(k);
+            }
+        }
+        def
+    }
+}
+
+/// Groups the ops of every function into dispatches.
+pub fn fuse(module: &mut Module) {
+    let ranges = module.ranges();
+    for func in &mut module.funcs {
+        let name = func.name.clone();
+        let mut w = Work::new(std::mem::replace(func, Func::new(&name)), ranges.clone());
+        loop {
+            let before = w.ops.iter().flatten().count();
+            absorb::absorb(&mut w);
+            inline::inline(&mut w);
+            remove_dead(&mut w);
+            if w.ops.iter().flatten().count() == before {
+                break;
+            }
+        }
+        let groups = group::group(&w);
+        *func = wrap(w, &groups);
+    }
+}
+
+fn remove_dead(w: &mut Work) {
+    for k in (0..w.ops.len()).rev() {
+        let dead = w.ops[k].as_ref().is_some_and(|o| o.results.iter().all(|r| w.users[r.index()].is_empty()));
+        if dead && let Some(op) = w.ops[k].take() {
+            for v in op.operands {
+                w.users[v.index()].retain(|u| *u != k);
+            }
+        }
+    }
+}
+
+/// Puts every group into a dispatch region at the place of its last op; constants and views stay outside.
+fn wrap(mut w: Work, groups: &[Vec<usize>]) -> Func {
+    let mut group_at = vec![None; w.ops.len()];
+    for (g, members) in groups.iter().enumerate() {
+        if let Some(last) = members.last() {
+            group_at[*last] = Some(g);
+        }
+    }
+    let mut out = vec![];
+    let users = w.users.clone();
+    for k in 0..w.ops.len() {
+        if let Some(g) = group_at[k] {
+            let members: Vec<Operation> = groups[g].iter().filter_map(|m| w.ops[*m].take()).collect();
+            out.push(dispatch(&mut w.func, members, &groups[g], &users));
+        } else if let Some(op) = w.ops[k].take_if(|o| matches!(o.op, Op::Constant { .. } | Op::View {} | Op::Dispatch { .. })) {
+            out.push(op);
+        }
+    }
+    w.func.body.ops = out;
+    w.func
+}
+
+fn dispatch(func: &mut Func, members: Vec<Operation>, positions: &[usize], users: &[Vec<usize>]) -> Operation {
+    let inner: Vec<Value> = members.iter().flat_map(|o| o.results.clone()).collect();
+    let mut operands: Vec<Value> = vec![];
+    for v in members.iter().flat_map(|o| &o.operands) {
+        if !inner.contains(v) && !operands.contains(v) {
+            operands.push(*v);
+        }
+    }
+    let outer_results: Vec<Value> = inner.iter().copied().filter(|v| users[v.index()].iter().any(|u| !positions.contains(u))).collect();
+    let mut rename = |v: Value| func.value(func.types[v.index()].clone());
+    let args: Vec<Value> = operands.iter().map(|v| rename(*v)).collect();
+    let inner_new: Vec<Value> = inner.iter().map(|v| rename(*v)).collect();
+    let new = |v: &Value| {
+        let outer = operands.iter().position(|o| o == v).map(|k| args[k]);
+        outer.or_else(|| inner.iter().position(|o| o == v).map(|k| inner_new[k])).unwrap_or(*v)
+    };
+    let mut loc = Loc::none();
+    let mut block = tensor::Block { args: args.clone(), ops: vec![], yields: outer_results.iter().map(new).collect() };
+    for mut op in members {
+        loc = loc.fuse(&op.loc);
+        op.operands = op.operands.iter().map(new).collect();
+        op.results = op.results.iter().map(new).collect();
+        block.ops.push(op);
+    }
+    Operation { op: Op::Dispatch { schedule: Schedule::loops(0, 1) }, operands, results: outer_results, regions: vec![block], loc }
+}
+
+/// Does this block's op set hold a structured op at all? Used by tests and reports to count kernels.
+pub fn dispatch_count(func: &Func) -> usize {
+    count(&func.body)
+}
+
+fn count(b: &Block<tensor::Tensor>) -> usize {
+    b.ops.iter().filter(|o| matches!(o.op, Op::Dispatch { .. })).count()
+}
