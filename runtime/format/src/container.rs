@@ -55,15 +55,11 @@ pub(crate) fn section_name(kind: u32) -> &'static str {
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(
-        bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
-    ))
+    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(
-        bytes.get(at..at.checked_add(8)?)?.try_into().ok()?,
-    ))
+    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }
 
 /// Checksum of the header and table, without the field that holds it.
@@ -84,10 +80,7 @@ pub(crate) fn read_sections(bytes: &[u8]) -> Result<Vec<Section>, FormatError> {
     let header = || truncated("the header", HEADER as u64);
     let version = u32_at(bytes, 4).ok_or_else(header)?;
     if version != FORMAT_VERSION {
-        return Err(FormatError::Version {
-            found: version,
-            supported: FORMAT_VERSION,
-        });
+        return Err(FormatError::Version { found: version, supported: FORMAT_VERSION });
     }
     let file_len = u64_at(bytes, 8).ok_or_else(header)?;
     let count = u32_at(bytes, 16).ok_or_else(header)?;
@@ -97,16 +90,10 @@ pub(crate) fn read_sections(bytes: &[u8]) -> Result<Vec<Section>, FormatError> {
         return Err(wrong("more sections than a file can have"));
     }
     let table_end = HEADER + count as usize * ENTRY;
-    let head = bytes
-        .get(..table_end)
-        .ok_or_else(|| truncated("the section table", table_end as u64))?;
+    let head = bytes.get(..table_end).ok_or_else(|| truncated("the section table", table_end as u64))?;
     let computed = table_checksum(head);
     if computed != stored {
-        return Err(FormatError::Checksum {
-            section: "the section table",
-            stored,
-            computed,
-        });
+        return Err(FormatError::Checksum { section: "the section table", stored, computed });
     }
     if file_len > have {
         return Err(truncated("the file", file_len));
@@ -122,34 +109,22 @@ pub(crate) fn read_sections(bytes: &[u8]) -> Result<Vec<Section>, FormatError> {
             let offset = u64_at(head, at + 8)?;
             Some((kind, offset, u64_at(head, at + 16)?, u64_at(head, at + 24)?))
         };
-        let (kind, offset, len, checksum) =
-            entry().ok_or_else(|| wrong("an entry is cut short"))?;
+        let (kind, offset, len, checksum) = entry().ok_or_else(|| wrong("an entry is cut short"))?;
         if Some(offset) != align_up(end, SECTION_ALIGN) {
             return Err(wrong("a section is not at the next page"));
         }
-        let gap = bytes
-            .get(end as usize..offset as usize)
-            .ok_or_else(|| truncated("a section", offset))?;
+        let gap = bytes.get(end as usize..offset as usize).ok_or_else(|| truncated("a section", offset))?;
         if gap.iter().any(|&b| b != 0) {
             return Err(wrong("a gap between sections is not zero"));
         }
-        end = offset
-            .checked_add(len)
-            .filter(|&end| end <= have)
-            .ok_or_else(|| wrong("a section ends past the file"))?;
-        sections.push(Section {
-            kind,
-            range: offset as usize..end as usize,
-            checksum,
-        });
+        end = offset.checked_add(len).filter(|&end| end <= have).ok_or_else(|| wrong("a section ends past the file"))?;
+        sections.push(Section { kind, range: offset as usize..end as usize, checksum });
     }
     if end != file_len {
         return Err(wrong("the last section does not end the file"));
     }
     let kinds = || sections.iter().map(|s| s.kind);
-    let rest = kinds()
-        .skip_while(|&k| k == MANIFEST)
-        .skip_while(|&k| k == CODE);
+    let rest = kinds().skip_while(|&k| k == MANIFEST).skip_while(|&k| k == CODE);
     if kinds().filter(|&k| k == MANIFEST).count() != 1 || !rest.eq([WEIGHTS]) {
         return Err(wrong("the sections are not: manifest, code, weights"));
     }

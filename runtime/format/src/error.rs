@@ -4,30 +4,14 @@ use alloc::string::String;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    #[error(
-        "not an odc artifact: it does not start with \"ODCA\"; `odc compile MODEL.onnx -o OUT.odc` makes one"
-    )]
+    #[error("not an odc artifact: it does not start with \"ODCA\"; `odc compile MODEL.onnx -o OUT.odc` makes one")]
     NotAnArtifact,
-    #[error(
-        "artifact format {found}, but this runtime reads format {supported}: compile the model again"
-    )]
+    #[error("artifact format {found}, but this runtime reads format {supported}: compile the model again")]
     Version { found: u32, supported: u32 },
-    #[error(
-        "artifact is cut short: {what} needs {need} bytes, {have} are there; copy or compile it again"
-    )]
-    Truncated {
-        what: &'static str,
-        need: u64,
-        have: u64,
-    },
-    #[error(
-        "artifact is damaged: checksum of {section} is {computed:016x}, the file says {stored:016x}"
-    )]
-    Checksum {
-        section: &'static str,
-        stored: u64,
-        computed: u64,
-    },
+    #[error("artifact is cut short: {what} needs {need} bytes, {have} are there; copy or compile it again")]
+    Truncated { what: &'static str, need: u64, have: u64 },
+    #[error("artifact is damaged: checksum of {section} is {computed:016x}, the file says {stored:016x}")]
+    Checksum { section: &'static str, stored: u64, computed: u64 },
     #[error("artifact is damaged: section table: {why}")]
     Sections { why: &'static str },
     #[error("artifact is damaged: the manifest does not decode: {why}")]

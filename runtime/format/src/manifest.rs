@@ -122,11 +122,7 @@ pub struct Kernel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     Dispatch(Dispatch),
-    Copy {
-        src: BufferRef,
-        dst: BufferRef,
-        bytes: Slot,
-    },
+    Copy { src: BufferRef, dst: BufferRef, bytes: Slot },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -43,14 +43,7 @@ impl Instr {
         let (a, b) = match *self {
             Const(_) | InputDim { .. } => (None, None),
             AlignUp(a, _) => (Some(a), None),
-            Add(a, b)
-            | Sub(a, b)
-            | Mul(a, b)
-            | FloorDiv(a, b)
-            | CeilDiv(a, b)
-            | Mod(a, b)
-            | Min(a, b)
-            | Max(a, b) => (Some(a), Some(b)),
+            Add(a, b) | Sub(a, b) | Mul(a, b) | FloorDiv(a, b) | CeilDiv(a, b) | Mod(a, b) | Min(a, b) | Max(a, b) => (Some(a), Some(b)),
         };
         a.into_iter().chain(b)
     }
@@ -75,9 +68,7 @@ impl Condition {
     /// The slots that it reads.
     pub fn reads(&self) -> impl Iterator<Item = Slot> {
         let (a, b) = match *self {
-            Condition::AtLeast(a, _) | Condition::AtMost(a, _) | Condition::MultipleOf(a, _) => {
-                (a, None)
-            }
+            Condition::AtLeast(a, _) | Condition::AtMost(a, _) | Condition::MultipleOf(a, _) => (a, None),
             Condition::Equal(a, b) => (a, Some(b)),
         };
         core::iter::once(a).chain(b)
@@ -118,29 +109,13 @@ pub struct ShapeError {
 
 fn floor_div(a: i64, b: i64) -> Option<i64> {
     let q = a.checked_div(b)?;
-    if a.checked_rem(b)? != 0 && (a < 0) != (b < 0) {
-        q.checked_sub(1)
-    } else {
-        Some(q)
-    }
+    if a.checked_rem(b)? != 0 && (a < 0) != (b < 0) { q.checked_sub(1) } else { Some(q) }
 }
 
 /// One instruction over known operands.
-fn step(
-    instr: &Instr,
-    get: impl Fn(Slot) -> Option<i64>,
-    dim: impl Fn(u32, u32) -> Option<i64>,
-) -> Result<i64, ShapeFault> {
+fn step(instr: &Instr, get: impl Fn(Slot) -> Option<i64>, dim: impl Fn(u32, u32) -> Option<i64>) -> Result<i64, ShapeFault> {
     let get = |s| get(s).ok_or(ShapeFault::Missing);
-    let divisor = |s| {
-        get(s).and_then(|v| {
-            if v == 0 {
-                Err(ShapeFault::DivisionByZero)
-            } else {
-                Ok(v)
-            }
-        })
-    };
+    let divisor = |s| get(s).and_then(|v| if v == 0 { Err(ShapeFault::DivisionByZero) } else { Ok(v) });
     match *instr {
         Instr::Const(v) => Some(v),
         Instr::InputDim { input, axis } => return dim(input, axis).ok_or(ShapeFault::Missing),
@@ -151,16 +126,11 @@ fn step(
         // ceil(a / b) = -floor(-a / b)
         Instr::CeilDiv(a, b) => {
             let b = divisor(b)?;
-            get(a)?
-                .checked_neg()
-                .and_then(|a| floor_div(a, b))
-                .and_then(i64::checked_neg)
+            get(a)?.checked_neg().and_then(|a| floor_div(a, b)).and_then(i64::checked_neg)
         }
         Instr::Mod(a, b) => {
             let (a, b) = (get(a)?, divisor(b)?);
-            floor_div(a, b)
-                .and_then(|q| q.checked_mul(b))
-                .and_then(|m| a.checked_sub(m))
+            floor_div(a, b).and_then(|q| q.checked_mul(b)).and_then(|m| a.checked_sub(m))
         }
         Instr::Min(a, b) => Some(get(a)?.min(get(b)?)),
         Instr::Max(a, b) => Some(get(a)?.max(get(b)?)),
@@ -181,21 +151,11 @@ fn step(
 impl ShapeProgram {
     /// Fills `slots`. On an error the slots before the failing instruction have their values, so that a caller
     /// can look for a better reason (a dim outside its bounds) than an overflow.
-    pub fn evaluate(
-        &self,
-        input_dim: impl Fn(u32, u32) -> Option<i64>,
-        slots: &mut Vec<i64>,
-    ) -> Result<(), ShapeError> {
+    pub fn evaluate(&self, input_dim: impl Fn(u32, u32) -> Option<i64>, slots: &mut Vec<i64>) -> Result<(), ShapeError> {
         slots.clear();
         slots.reserve(self.instrs.len());
         for (at, instr) in self.instrs.iter().enumerate() {
-            let value =
-                step(instr, |s| slots.get(s.index()).copied(), &input_dim).map_err(|fault| {
-                    ShapeError {
-                        at: at as u32,
-                        fault,
-                    }
-                })?;
+            let value = step(instr, |s| slots.get(s.index()).copied(), &input_dim).map_err(|fault| ShapeError { at: at as u32, fault })?;
             slots.push(value);
         }
         Ok(())
@@ -207,14 +167,7 @@ impl ShapeProgram {
         let mut slots: Vec<Option<i64>> = Vec::with_capacity(self.instrs.len());
         for (at, instr) in self.instrs.iter().enumerate() {
             let given = known.iter().find(|(s, _)| s.index() == at).map(|&(_, v)| v);
-            let value = given.or_else(|| {
-                step(
-                    instr,
-                    |s| slots.get(s.index()).copied().flatten(),
-                    |_, _| None,
-                )
-                .ok()
-            });
+            let value = given.or_else(|| step(instr, |s| slots.get(s.index()).copied().flatten(), |_, _| None).ok());
             slots.push(value);
         }
         slots
@@ -257,10 +210,7 @@ impl ShapeBuilder {
     }
 
     pub fn check(&mut self, condition: Condition, what: impl Into<String>) {
-        self.program.checks.push(Check {
-            condition,
-            what: what.into(),
-        });
+        self.program.checks.push(Check { condition, what: what.into() });
     }
 
     pub fn finish(self) -> ShapeProgram {

@@ -2,8 +2,7 @@
 //! on input shapes (sizes against the arena) is checked by the runtime when it binds them.
 
 use crate::{
-    BufferRef, Code, Command, FormatError, Instr, KERNEL_ALIGN, MAX_RANK, Manifest, Slot,
-    TargetProgram, TensorInfo, WEIGHT_ALIGN,
+    BufferRef, Code, Command, FormatError, Instr, KERNEL_ALIGN, MAX_RANK, Manifest, Slot, TargetProgram, TensorInfo, WEIGHT_ALIGN,
 };
 use alloc::{
     collections::BTreeSet,
@@ -14,14 +13,7 @@ use alloc::{
 type Checked = Result<(), FormatError>;
 
 fn ensure(holds: bool, at: impl FnOnce() -> String, why: impl FnOnce() -> String) -> Checked {
-    if holds {
-        Ok(())
-    } else {
-        Err(FormatError::Invalid {
-            at: at(),
-            why: why(),
-        })
-    }
+    if holds { Ok(()) } else { Err(FormatError::Invalid { at: at(), why: why() }) }
 }
 
 /// Checks a manifest against the lengths of the code sections and of the weights section.
@@ -30,12 +22,8 @@ pub fn validate(m: &Manifest, code_lens: &[u64], weights_len: u64) -> Checked {
     for (i, s) in m.symbols.iter().enumerate() {
         let at = || format!("symbol {i} \"{}\"", s.name);
         slot(m, s.slot, at)?;
-        ensure(0 <= s.lo && s.lo <= s.hi, at, || {
-            format!("bounds {}..{} are not in order", s.lo, s.hi)
-        })?;
-        ensure(s.multiple_of >= 1, at, || {
-            format!("multiple of {} is not positive", s.multiple_of)
-        })?;
+        ensure(0 <= s.lo && s.lo <= s.hi, at, || format!("bounds {}..{} are not in order", s.lo, s.hi))?;
+        ensure(s.multiple_of >= 1, at, || format!("multiple of {} is not positive", s.multiple_of))?;
     }
     unique(m.symbols.iter().map(|s| s.name.as_str()), "symbols")?;
     unique(m.inputs.iter().map(|t| t.name.as_str()), "inputs")?;
@@ -49,71 +37,38 @@ pub fn validate(m: &Manifest, code_lens: &[u64], weights_len: u64) -> Checked {
     let mut end = 0u64;
     for (i, w) in m.weights.iter().enumerate() {
         let at = || format!("weight {i}");
-        ensure(w.offset.is_multiple_of(WEIGHT_ALIGN), at, || {
-            format!("offset {} is not aligned", w.offset)
-        })?;
-        ensure(w.offset >= end, at, || {
-            format!("offset {} overlaps the weight before", w.offset)
-        })?;
-        let Some(stop) = w
-            .offset
-            .checked_add(w.len)
-            .filter(|&stop| stop <= weights_len)
-        else {
-            return ensure(false, at, || {
-                format!("{} bytes at {} of {weights_len}", w.len, w.offset)
-            });
+        ensure(w.offset.is_multiple_of(WEIGHT_ALIGN), at, || format!("offset {} is not aligned", w.offset))?;
+        ensure(w.offset >= end, at, || format!("offset {} overlaps the weight before", w.offset))?;
+        let Some(stop) = w.offset.checked_add(w.len).filter(|&stop| stop <= weights_len) else {
+            return ensure(false, at, || format!("{} bytes at {} of {weights_len}", w.len, w.offset));
         };
         end = stop;
     }
-    ensure(
-        !m.targets.is_empty(),
-        || "targets".into(),
-        || "there are none".into(),
-    )?;
-    m.targets
-        .iter()
-        .enumerate()
-        .try_for_each(|(i, t)| target(m, i, t, code_lens))
+    ensure(!m.targets.is_empty(), || "targets".into(), || "there are none".into())?;
+    m.targets.iter().enumerate().try_for_each(|(i, t)| target(m, i, t, code_lens))
 }
 
 fn unique<'a>(names: impl Iterator<Item = &'a str>, what: &str) -> Checked {
     let mut seen = BTreeSet::new();
     for name in names {
-        ensure(
-            !name.is_empty(),
-            || what.to_string(),
-            || "a name is empty".into(),
-        )?;
-        ensure(
-            seen.insert(name),
-            || what.to_string(),
-            || format!("\"{name}\" is there twice"),
-        )?;
+        ensure(!name.is_empty(), || what.to_string(), || "a name is empty".into())?;
+        ensure(seen.insert(name), || what.to_string(), || format!("\"{name}\" is there twice"))?;
     }
     Ok(())
 }
 
 fn slot(m: &Manifest, s: Slot, at: impl FnOnce() -> String) -> Checked {
     let count = m.shape_program.instrs.len();
-    ensure(s.index() < count, at, || {
-        format!("slot {} of a shape program with {count}", s.0)
-    })
+    ensure(s.index() < count, at, || format!("slot {} of a shape program with {count}", s.0))
 }
 
 fn shape_program(m: &Manifest) -> Checked {
     let program = &m.shape_program;
-    ensure(
-        u32::try_from(program.instrs.len()).is_ok(),
-        || "shape program".into(),
-        || "more instructions than slots can name".into(),
-    )?;
+    ensure(u32::try_from(program.instrs.len()).is_ok(), || "shape program".into(), || "more instructions than slots can name".into())?;
     for (k, instr) in program.instrs.iter().enumerate() {
         let at = || format!("shape program instruction {k}");
         for s in instr.reads() {
-            ensure(s.index() < k, at, || {
-                format!("reads slot {}, which is not earlier", s.0)
-            })?;
+            ensure(s.index() < k, at, || format!("reads slot {}, which is not earlier", s.0))?;
         }
         match *instr {
             Instr::InputDim { input, axis } => {
@@ -139,25 +94,17 @@ fn shape_program(m: &Manifest) -> Checked {
 
 fn tensor(m: &Manifest, t: &TensorInfo, at: impl Fn() -> String) -> Checked {
     let rank = t.shape.len();
-    ensure(rank <= MAX_RANK, &at, || {
-        format!("rank {rank} is more than {MAX_RANK}")
-    })?;
-    ensure(rank == t.shape_text.len(), &at, || {
-        format!("{} dim texts for rank {rank}", t.shape_text.len())
-    })?;
+    ensure(rank <= MAX_RANK, &at, || format!("rank {rank} is more than {MAX_RANK}"))?;
+    ensure(rank == t.shape_text.len(), &at, || format!("{} dim texts for rank {rank}", t.shape_text.len()))?;
     t.shape.iter().try_for_each(|&s| slot(m, s, &at))
 }
 
 fn buffer(m: &Manifest, b: BufferRef, at: impl Fn() -> String) -> Checked {
     match b {
-        BufferRef::Input(i) => ensure((i as usize) < m.inputs.len(), at, || {
-            format!("input {i} does not exist")
-        }),
+        BufferRef::Input(i) => ensure((i as usize) < m.inputs.len(), at, || format!("input {i} does not exist")),
         BufferRef::Weight { index, offset } => {
             let len = m.weights.get(index as usize).map(|w| w.len);
-            ensure(len.is_some_and(|len| offset <= len), at, || {
-                format!("weight {index} has no byte {offset}")
-            })
+            ensure(len.is_some_and(|len| offset <= len), at, || format!("weight {index} has no byte {offset}"))
         }
         BufferRef::Arena { offset } => slot(m, offset, at),
     }
@@ -169,9 +116,7 @@ fn target(m: &Manifest, index: usize, t: &TargetProgram, code_lens: &[u64]) -> C
         Code::Linked => None,
         Code::Section(s) => {
             let len = code_lens.get(s as usize).copied();
-            ensure(len.is_some(), here, || {
-                format!("code section {s} does not exist")
-            })?;
+            ensure(len.is_some(), here, || format!("code section {s} does not exist"))?;
             len
         }
     };
@@ -180,25 +125,16 @@ fn target(m: &Manifest, index: usize, t: &TargetProgram, code_lens: &[u64]) -> C
         let at = || format!("{} kernel {k} \"{}\"", here(), kernel.name);
         slot(m, kernel.scratch_bytes, at)?;
         if let Some(code_len) = code_len {
-            let inside = kernel
-                .offset
-                .checked_add(kernel.len)
-                .is_some_and(|end| end <= code_len);
-            ensure(inside && kernel.len > 0, at, || {
-                format!("{} bytes at {} of {code_len}", kernel.len, kernel.offset)
-            })?;
-            ensure(kernel.offset.is_multiple_of(KERNEL_ALIGN), at, || {
-                format!("offset {} is not aligned", kernel.offset)
-            })?;
+            let inside = kernel.offset.checked_add(kernel.len).is_some_and(|end| end <= code_len);
+            ensure(inside && kernel.len > 0, at, || format!("{} bytes at {} of {code_len}", kernel.len, kernel.offset))?;
+            ensure(kernel.offset.is_multiple_of(KERNEL_ALIGN), at, || format!("offset {} is not aligned", kernel.offset))?;
         }
     }
     for (c, command) in t.commands.iter().enumerate() {
         let at = || format!("{} command {c}", here());
         match command {
             Command::Dispatch(d) => {
-                ensure((d.kernel as usize) < t.kernels.len(), at, || {
-                    format!("kernel {} does not exist", d.kernel)
-                })?;
+                ensure((d.kernel as usize) < t.kernels.len(), at, || format!("kernel {} does not exist", d.kernel))?;
                 for (k, &b) in d.buffers.iter().enumerate() {
                     buffer(m, b, || format!("{} buffer {k}", at()))?;
                 }
@@ -211,18 +147,11 @@ fn target(m: &Manifest, index: usize, t: &TargetProgram, code_lens: &[u64]) -> C
                 buffer(m, *dst, || format!("{} destination", at()))?;
                 slot(m, *bytes, at)?;
                 let writable = matches!(dst, BufferRef::Arena { .. });
-                ensure(writable, at, || {
-                    "copies into memory that is not the arena".into()
-                })?;
+                ensure(writable, at, || "copies into memory that is not the arena".into())?;
             }
         }
     }
     let (have, want) = (t.outputs.len(), m.outputs.len());
-    ensure(have == want, here, || {
-        format!("{have} output places for {want} outputs")
-    })?;
-    t.outputs
-        .iter()
-        .enumerate()
-        .try_for_each(|(k, &b)| buffer(m, b, || format!("{} output {k}", here())))
+    ensure(have == want, here, || format!("{have} output places for {want} outputs"))?;
+    t.outputs.iter().enumerate().try_for_each(|(k, &b)| buffer(m, b, || format!("{} output {k}", here())))
 }

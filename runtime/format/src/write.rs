@@ -2,10 +2,7 @@
 
 use crate::{
     FormatError, Manifest, WeightInfo, WriteError,
-    container::{
-        CODE, ENTRY, FORMAT_VERSION, HEADER, MAGIC, MANIFEST, SECTION_ALIGN, WEIGHT_ALIGN, WEIGHTS,
-        align_up, table_checksum,
-    },
+    container::{CODE, ENTRY, FORMAT_VERSION, HEADER, MAGIC, MANIFEST, SECTION_ALIGN, WEIGHT_ALIGN, WEIGHTS, align_up, table_checksum},
     validate::validate,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -18,56 +15,33 @@ const ZEROS: [u8; SECTION_ALIGN as usize] = [0; SECTION_ALIGN as usize];
 pub fn place_weights(weights: &mut [WeightInfo]) -> Result<u64, FormatError> {
     let mut end = 0u64;
     for (i, w) in weights.iter_mut().enumerate() {
-        let placed =
-            align_up(end, WEIGHT_ALIGN).and_then(|start| Some((start, start.checked_add(w.len)?)));
-        let too_long = || {
-            invalid(
-                format!("weight {i}"),
-                "the weights are longer than 2^64 bytes",
-            )
-        };
+        let placed = align_up(end, WEIGHT_ALIGN).and_then(|start| Some((start, start.checked_add(w.len)?)));
+        let too_long = || invalid(format!("weight {i}"), "the weights are longer than 2^64 bytes");
         (w.offset, end) = placed.ok_or_else(too_long)?;
     }
     Ok(end)
 }
 
 fn invalid(at: String, why: &str) -> FormatError {
-    FormatError::Invalid {
-        at,
-        why: why.into(),
-    }
+    FormatError::Invalid { at, why: why.into() }
 }
 
 /// Gives the weights section to `f`, piece by piece.
-fn weight_pieces<E>(
-    manifest: &Manifest,
-    weights: &[&[u8]],
-    mut f: impl FnMut(&[u8]) -> Result<(), E>,
-) -> Result<u64, WriteError<E>>
+fn weight_pieces<E>(manifest: &Manifest, weights: &[&[u8]], mut f: impl FnMut(&[u8]) -> Result<(), E>) -> Result<u64, WriteError<E>>
 where
     E: core::fmt::Display,
 {
     let mut at = 0u64;
     if manifest.weights.len() != weights.len() {
-        return Err(invalid(
-            "weights".into(),
-            "the manifest lists another number than were given",
-        )
-        .into());
+        return Err(invalid("weights".into(), "the manifest lists another number than were given").into());
     }
     for (i, (info, bytes)) in manifest.weights.iter().zip(weights).enumerate() {
         if info.len != bytes.len() as u64 {
-            return Err(
-                invalid(format!("weight {i}"), "its length is not that of its bytes").into(),
-            );
+            return Err(invalid(format!("weight {i}"), "its length is not that of its bytes").into());
         }
-        let gap = info
-            .offset
-            .checked_sub(at)
-            .and_then(|gap| ZEROS.get(..usize::try_from(gap).ok()?));
+        let gap = info.offset.checked_sub(at).and_then(|gap| ZEROS.get(..usize::try_from(gap).ok()?));
         let gap = gap.filter(|gap| gap.len() < WEIGHT_ALIGN as usize);
-        f(gap.ok_or_else(|| invalid(format!("weight {i}"), "not where `place_weights` puts it"))?)
-            .map_err(WriteError::Sink)?;
+        f(gap.ok_or_else(|| invalid(format!("weight {i}"), "not where `place_weights` puts it"))?).map_err(WriteError::Sink)?;
         f(bytes).map_err(WriteError::Sink)?;
         at = info.offset.saturating_add(info.len);
     }
@@ -88,25 +62,17 @@ pub fn write<E: core::fmt::Display>(
     })?;
     let code_lens: Vec<u64> = code.iter().map(|c| c.len() as u64).collect();
     validate(manifest, &code_lens, weights_len)?;
-    let encoded = postcard::to_allocvec(manifest).map_err(|e| FormatError::Manifest {
-        why: format!("not encoded: {e}"),
-    })?;
+    let encoded = postcard::to_allocvec(manifest).map_err(|e| FormatError::Manifest { why: format!("not encoded: {e}") })?;
 
-    let small: Vec<(u32, &[u8])> = core::iter::once((MANIFEST, &encoded[..]))
-        .chain(code.iter().map(|c| (CODE, *c)))
-        .collect();
+    let small: Vec<(u32, &[u8])> = core::iter::once((MANIFEST, &encoded[..])).chain(code.iter().map(|c| (CODE, *c))).collect();
     let mut head = Vec::with_capacity(HEADER + (small.len() + 1) * ENTRY);
     head.extend(MAGIC);
     head.extend(FORMAT_VERSION.to_le_bytes());
     head.resize(HEADER, 0);
     let mut end = (HEADER + (small.len() + 1) * ENTRY) as u64;
-    let sections = small
-        .iter()
-        .map(|(kind, bytes)| (*kind, bytes.len() as u64, xxh3_64(bytes)));
+    let sections = small.iter().map(|(kind, bytes)| (*kind, bytes.len() as u64, xxh3_64(bytes)));
     for (kind, len, checksum) in sections.chain([(WEIGHTS, weights_len, hash.digest())]) {
-        let too_long = || FormatError::Sections {
-            why: "the file is longer than 2^64 bytes",
-        };
+        let too_long = || FormatError::Sections { why: "the file is longer than 2^64 bytes" };
         let offset = align_up(end, SECTION_ALIGN).ok_or_else(too_long)?;
         end = offset.checked_add(len).ok_or_else(too_long)?;
         head.extend(u64::from(kind).to_le_bytes());
@@ -141,11 +107,7 @@ pub fn write<E: core::fmt::Display>(
 }
 
 /// The artifact in memory.
-pub fn to_vec(
-    manifest: &Manifest,
-    code: &[&[u8]],
-    weights: &[&[u8]],
-) -> Result<Vec<u8>, FormatError> {
+pub fn to_vec(manifest: &Manifest, code: &[&[u8]], weights: &[&[u8]]) -> Result<Vec<u8>, FormatError> {
     let mut out = Vec::new();
     let written = write::<Infallible>(manifest, code, weights, |bytes| {
         out.extend_from_slice(bytes);

@@ -16,15 +16,9 @@ fn parse(bytes: &[u8]) -> Result<ArtifactView<'_>, FormatError> {
 /// Makes the checksums right again after a change, as an attacker would.
 fn seal(bytes: &mut [u8]) {
     for entry in (64..160).step_by(32) {
-        let at = |o: usize| {
-            u64::from_le_bytes(bytes[entry + o..entry + o + 8].try_into().unwrap()) as usize
-        };
+        let at = |o: usize| u64::from_le_bytes(bytes[entry + o..entry + o + 8].try_into().unwrap()) as usize;
         let (offset, len) = (at(8), at(16));
-        let sum = xxh3_64(
-            bytes
-                .get(offset..offset.saturating_add(len))
-                .unwrap_or_default(),
-        );
+        let sum = xxh3_64(bytes.get(offset..offset.saturating_add(len)).unwrap_or_default());
         bytes[entry + 24..entry + 32].copy_from_slice(&sum.to_le_bytes());
     }
     let mut hash = Xxh3::new();
@@ -87,13 +81,7 @@ fn another_version_says_so() {
     let mut bytes = sample(Arch::X86_64).bytes();
     bytes[4] = 99;
     seal(&mut bytes);
-    assert_eq!(
-        parse(&bytes).unwrap_err(),
-        FormatError::Version {
-            found: 99,
-            supported: FORMAT_VERSION
-        }
-    );
+    assert_eq!(parse(&bytes).unwrap_err(), FormatError::Version { found: 99, supported: FORMAT_VERSION });
 }
 
 /// Each edit makes a manifest that must be refused, with a text that names the place.
@@ -107,27 +95,13 @@ fn hostile_manifests_are_refused() {
         }
     }
     let edits: [(&str, Edit); 28] = [
-        ("reads slot 3", |m| {
-            m.shape_program.instrs[3] = Instr::Add(Slot(3), Slot(0))
-        }),
-        ("input 0 has no axis 2", |m| {
-            m.shape_program.instrs[0] = Instr::InputDim { input: 0, axis: 2 }
-        }),
-        ("input 1 has no axis", |m| {
-            m.shape_program.instrs[0] = Instr::InputDim { input: 1, axis: 0 }
-        }),
-        ("aligns to 0", |m| {
-            m.shape_program.instrs[7] = Instr::AlignUp(Slot(0), 0)
-        }),
-        ("slot 900", |m| {
-            m.shape_program.checks[0].condition = Condition::AtLeast(Slot(900), 1)
-        }),
-        ("multiple of 0", |m| {
-            m.shape_program.checks[0].condition = Condition::MultipleOf(Slot(0), 0)
-        }),
-        ("symbol 0 \"n\": slot 900", |m| {
-            m.symbols[0].slot = Slot(900)
-        }),
+        ("reads slot 3", |m| m.shape_program.instrs[3] = Instr::Add(Slot(3), Slot(0))),
+        ("input 0 has no axis 2", |m| m.shape_program.instrs[0] = Instr::InputDim { input: 0, axis: 2 }),
+        ("input 1 has no axis", |m| m.shape_program.instrs[0] = Instr::InputDim { input: 1, axis: 0 }),
+        ("aligns to 0", |m| m.shape_program.instrs[7] = Instr::AlignUp(Slot(0), 0)),
+        ("slot 900", |m| m.shape_program.checks[0].condition = Condition::AtLeast(Slot(900), 1)),
+        ("multiple of 0", |m| m.shape_program.checks[0].condition = Condition::MultipleOf(Slot(0), 0)),
+        ("symbol 0 \"n\": slot 900", |m| m.symbols[0].slot = Slot(900)),
         ("not in order", |m| m.symbols[0].lo = i64::MAX),
         ("not positive", |m| m.symbols[0].multiple_of = 0),
         ("twice", |m| m.outputs[1].name = "scaled".into()),
@@ -137,36 +111,19 @@ fn hostile_manifests_are_refused() {
         ("not aligned", |m| m.weights[1].offset = 32),
         ("overlaps", |m| m.weights[1].offset = 0),
         ("weight 1: 13 bytes", |m| m.weights[1].len = 13),
-        ("18446744073709551615 bytes", |m| {
-            m.weights[1].len = u64::MAX
-        }),
+        ("18446744073709551615 bytes", |m| m.weights[1].len = u64::MAX),
         ("there are none", |m| m.targets.clear()),
         ("code section 5", |m| m.targets[0].code = Code::Section(5)),
         ("arena: slot 900", |m| m.targets[0].arena_bytes = Slot(900)),
-        ("kernel 0 \"scale\"", |m| {
-            m.targets[0].kernels[0].len = u64::MAX
-        }),
-        ("kernel 1 \"row_sum\"", |m| {
-            m.targets[0].kernels[1].offset = 65
-        }),
+        ("kernel 0 \"scale\"", |m| m.targets[0].kernels[0].len = u64::MAX),
+        ("kernel 1 \"row_sum\"", |m| m.targets[0].kernels[1].offset = 65),
         ("kernel 9 does not exist", |m| dispatch(m).kernel = 9),
-        ("buffer 0: input 4", |m| {
-            dispatch(m).buffers[0] = BufferRef::Input(4)
-        }),
-        ("weight 1 has no byte 13", |m| {
-            dispatch(m).buffers[1] = BufferRef::Weight {
-                index: 1,
-                offset: 13,
-            }
-        }),
+        ("buffer 0: input 4", |m| dispatch(m).buffers[0] = BufferRef::Input(4)),
+        ("weight 1 has no byte 13", |m| dispatch(m).buffers[1] = BufferRef::Weight { index: 1, offset: 13 }),
         ("slot 900", |m| dispatch(m).grain = Slot(900)),
         ("not the arena", |m| {
             let (src, dst) = (BufferRef::Input(0), BufferRef::Input(0));
-            m.targets[0].commands[2] = Command::Copy {
-                src,
-                dst,
-                bytes: Slot(0),
-            };
+            m.targets[0].commands[2] = Command::Copy { src, dst, bytes: Slot(0) };
         }),
         ("output places", |m| m.targets[0].outputs.truncate(1)),
     ];
@@ -176,16 +133,10 @@ fn hostile_manifests_are_refused() {
         let mut bad = sample(Arch::X86_64).manifest;
         edit(&mut bad);
         let error = validate(&bad, &[good.code.len() as u64], 76).unwrap_err();
-        assert!(
-            error.to_string().contains(expected),
-            "{error} does not say \"{expected}\""
-        );
+        assert!(error.to_string().contains(expected), "{error} does not say \"{expected}\"");
         assert_eq!(error.code(), "ODC0656");
         let weights: Vec<&[u8]> = good.weights.iter().map(Vec::as_slice).collect();
-        assert!(
-            to_vec(&bad, &[&good.code], &weights).is_err(),
-            "{expected}: and not written either"
-        );
+        assert!(to_vec(&bad, &[&good.code], &weights).is_err(), "{expected}: and not written either");
     }
 }
 
@@ -243,34 +194,16 @@ fn shape_program_overflow_and_tools() {
     let s = sample(Arch::X86_64);
     let program = &s.manifest.shape_program;
     let mut slots = Vec::new();
-    let error = program
-        .evaluate(|_, _| Some(i64::MAX), &mut slots)
-        .unwrap_err();
+    let error = program.evaluate(|_, _| Some(i64::MAX), &mut slots).unwrap_err();
     assert_eq!(error.fault, ShapeFault::Overflow);
     assert_eq!(slots.len(), error.at as usize, "what came before is there");
-    for i in [
-        Instr::FloorDiv(Slot(0), Slot(1)),
-        Instr::Mod(Slot(0), Slot(1)),
-        Instr::CeilDiv(Slot(0), Slot(1)),
-    ] {
-        let p = ShapeProgram {
-            instrs: vec![Instr::Const(i64::MIN), Instr::Const(-1), i],
-            checks: vec![],
-        };
-        assert_eq!(
-            p.evaluate(|_, _| None, &mut slots).unwrap_err().fault,
-            ShapeFault::Overflow
-        );
+    for i in [Instr::FloorDiv(Slot(0), Slot(1)), Instr::Mod(Slot(0), Slot(1)), Instr::CeilDiv(Slot(0), Slot(1))] {
+        let p = ShapeProgram { instrs: vec![Instr::Const(i64::MIN), Instr::Const(-1), i], checks: vec![] };
+        assert_eq!(p.evaluate(|_, _| None, &mut slots).unwrap_err().fault, ShapeFault::Overflow);
     }
     let at = program.evaluate_at(&[(s.manifest.symbols[0].slot, 10)]);
-    assert_eq!(
-        at[s.manifest.targets[0].arena_bytes.index()],
-        Some(128 + 64 + 64)
-    );
-    assert_eq!(
-        program.evaluate_at(&[])[s.manifest.targets[0].arena_bytes.index()],
-        None
-    );
+    assert_eq!(at[s.manifest.targets[0].arena_bytes.index()], Some(128 + 64 + 64));
+    assert_eq!(program.evaluate_at(&[])[s.manifest.targets[0].arena_bytes.index()], None);
 }
 
 #[test]
