@@ -4,4 +4,5 @@
 pub mod core;
 pub mod graph;
 pub mod loops;
+pub mod program;
 pub mod tensor;

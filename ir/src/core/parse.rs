@@ -10,6 +10,7 @@ use super::print::INLINE_ELEMENTS;
 use super::text::{ParseError, Parser};
 use super::types::{TensorType, Type};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 
 /// Finds the bytes of constants that the text names by hash (64 hexadecimal digits).
 pub type Blobs<'a> = &'a dyn Fn(&str) -> Option<Bytes>;
@@ -33,24 +34,31 @@ pub fn parse_module<L: Level>(text: &str, blobs: Blobs<'_>) -> Result<Module<L>,
     p.expect("module")?;
     let mut m = Module::new(&p.string()?);
     p.expect("{")?;
+    (m.symbols, m.consts) = parse_declarations(&mut p, blobs)?;
+    while p.peek("func") {
+        m.funcs.push(parse_func(&mut p)?);
+    }
+    p.expect("}")?;
+    if p.at_end() { Ok(m) } else { Err(p.error("unexpected text after the module")) }
+}
+
+/// The `dim` and `const` lines.
+pub(crate) fn parse_declarations(p: &mut Parser<'_>, blobs: Blobs<'_>) -> Result<(BTreeMap<Sym, Symbol>, Vec<Const>), ParseError> {
+    let (mut symbols, mut consts) = (BTreeMap::new(), vec![]);
     while p.eat("dim") {
-        let (s, k) = symbol(&mut p)?;
-        m.symbols.insert(s, k);
+        let (s, k) = symbol(p)?;
+        symbols.insert(s, k);
     }
     while p.eat("const") {
         p.expect("#")?;
         let k = p.index()?;
-        if k != m.consts.len() {
-            return Err(p.error(format!("constants are numbered in order: expected #{}", m.consts.len())));
+        if k != consts.len() {
+            return Err(p.error(format!("constants are numbered in order: expected #{}", consts.len())));
         }
         p.expect(":")?;
-        m.consts.push(constant(&mut p, blobs)?);
+        consts.push(constant(p, blobs)?);
     }
-    while p.peek("func") {
-        m.funcs.push(func(&mut p)?);
-    }
-    p.expect("}")?;
-    if p.at_end() { Ok(m) } else { Err(p.error("unexpected text after the module")) }
+    Ok((symbols, consts))
 }
 
 fn symbol(p: &mut Parser<'_>) -> Result<(Sym, Symbol), ParseError> {
@@ -59,7 +67,8 @@ fn symbol(p: &mut Parser<'_>) -> Result<(Sym, Symbol), ParseError> {
     let lo = p.int()?;
     p.expect("..")?;
     let mut k = Symbol { lo, ..Symbol::default() };
-    if !p.peek("dim") && !p.peek("multiple") && !p.peek("from") && !p.peek("const") && !p.peek("func") && !p.peek("}") {
+    let after = ["dim", "multiple", "from", "const", "func", "input", "output", "arena", "}"];
+    if !after.iter().any(|w| p.peek(w)) {
         k.hi = Some(p.int()?);
     }
     if p.eat("multiple") {
@@ -169,7 +178,7 @@ impl<L: Level> FuncParser<L> {
     }
 }
 
-fn func<L: Level>(p: &mut Parser<'_>) -> Result<Func<L>, ParseError> {
+pub(crate) fn parse_func<L: Level>(p: &mut Parser<'_>) -> Result<Func<L>, ParseError> {
     p.expect("func")?;
     p.expect("@")?;
     let mut f = Func::new(p.ident()?);

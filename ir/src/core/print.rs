@@ -13,9 +13,11 @@
 //! ```
 
 use super::attr::Attr;
+use super::dim::Sym;
 use super::func::{Block, Func, Operation, Value};
-use super::module::{Const, Module};
+use super::module::{Const, Module, Symbol};
 use super::ops::{Level, OpSet};
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 
 /// Constants up to this many elements stand in the text; longer ones by hash, their bytes kept beside it.
@@ -149,27 +151,33 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// The `dim` and `const` lines.
+pub(crate) fn print_declarations(symbols: &BTreeMap<Sym, Symbol>, consts: &[Const], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (s, k) in symbols {
+        write!(f, "  dim {s} in {}..", k.lo)?;
+        if let Some(hi) = k.hi {
+            write!(f, "{hi}")?;
+        }
+        if k.multiple_of != 1 {
+            write!(f, " multiple {}", k.multiple_of)?;
+        }
+        if let Some(o) = &k.origin {
+            write!(f, " from \"{}\" {}", o.input.escape_debug(), o.axis)?;
+        }
+        writeln!(f)?;
+    }
+    for (k, c) in consts.iter().enumerate() {
+        let mut s = String::new();
+        print_const(c, &mut s);
+        writeln!(f, "  const #{k} : {s}")?;
+    }
+    Ok(())
+}
+
 impl<L: Level> Display for Module<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} module \"{}\" {{", L::NAME, self.name.escape_debug())?;
-        for (s, k) in &self.symbols {
-            write!(f, "  dim {s} in {}..", k.lo)?;
-            if let Some(hi) = k.hi {
-                write!(f, "{hi}")?;
-            }
-            if k.multiple_of != 1 {
-                write!(f, " multiple {}", k.multiple_of)?;
-            }
-            if let Some(o) = &k.origin {
-                write!(f, " from \"{}\" {}", o.input.escape_debug(), o.axis)?;
-            }
-            writeln!(f)?;
-        }
-        for (k, c) in self.consts.iter().enumerate() {
-            let mut s = String::new();
-            print_const(c, &mut s);
-            writeln!(f, "  const #{k} : {s}")?;
-        }
+        print_declarations(&self.symbols, &self.consts, f)?;
         for func in &self.funcs {
             f.write_str(&print_func(func, 1))?;
         }

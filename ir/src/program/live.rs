@@ -1,0 +1,42 @@
+//! From when to when each slot of a program holds something that is still needed, in commands.
+
+use super::{BufferRef, Program};
+
+/// Positions of commands: written first at `start`, needed last at `end` (inclusive). An output is needed at `commands.len()`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Life {
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Life {
+    pub fn overlaps(&self, other: &Life) -> bool {
+        self.start <= other.end && other.start <= self.end
+    }
+    /// Does `next` begin in the very command in which `self` ends? Then that command may read the one and write the other.
+    pub fn hands_over_to(&self, next: &Life) -> bool {
+        self.end == next.start && self.start < next.start
+    }
+}
+
+/// The life of every slot, by number; `None` for slots that nothing writes.
+pub fn lives(program: &Program) -> Vec<Option<Life>> {
+    let mut lives: Vec<Option<Life>> = vec![None; program.slots.len()];
+    let mut touch = |b: &BufferRef, at: usize, write: bool| {
+        let BufferRef::Arena(k) = b else { return };
+        match lives.get_mut(*k as usize) {
+            Some(Some(life)) => life.end = at,
+            Some(life) if write => *life = Some(Life { start: at, end: at }),
+            Some(None) | None => {}
+        }
+    };
+    for (at, c) in program.commands.iter().enumerate() {
+        let (reads, writes) = c.accesses();
+        reads.iter().for_each(|b| touch(b, at, false));
+        writes.iter().for_each(|b| touch(b, at, true));
+    }
+    for (_, b) in &program.outputs {
+        touch(b, program.commands.len(), false);
+    }
+    lives
+}

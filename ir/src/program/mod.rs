@@ -1,0 +1,166 @@
+//! The program: what a runtime does, in order. Kernels in loop IR, commands that run them on buffers, and one arena in which
+//! every buffer has its place; all sizes are expressions of the dims. It becomes the artifact's command list.
+
+mod live;
+mod shape;
+mod text;
+mod verify;
+
+pub use live::{Life, lives};
+pub use shape::{Reg, ShapeCode, ShapeCodeError, ShapeInstr};
+pub use text::parse_program;
+pub use verify::{ProgramError, sample_bindings, verify_program};
+
+use crate::core::{Const, ConstId, Dim, Loc, Ranges, Sym, Symbol, TensorType, symbol_ranges};
+use crate::loops;
+use std::collections::BTreeMap;
+
+/// Every place in the arena starts at a multiple of this many bytes.
+pub const ALIGN: i64 = 64;
+
+/// What lowering gives for one dispatch: the kernel, and what this call of it needs. The function's pointer parameters are the
+/// dispatch's operands, then its results.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Kernel {
+    pub func: loops::Func,
+    /// Values of the function's index parameters, in order.
+    pub dims: Vec<Dim>,
+    /// Iterations of the function's grid loop.
+    pub grid: Dim,
+    /// Least grid items worth a thread of their own.
+    pub grain: Dim,
+    /// Private memory of one thread.
+    pub scratch_bytes: Dim,
+}
+
+/// An input or output of the model.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Port {
+    pub name: String,
+    pub ty: TensorType,
+}
+
+/// Where a buffer begins.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum BufferRef {
+    /// The caller's memory: never written.
+    Input(u32),
+    /// `offset` bytes into a constant: never written.
+    Const { id: ConstId, offset: u64 },
+    /// The place that `slots[k]` describes.
+    Arena(u32),
+}
+
+/// A place in the arena. Slots whose bytes overlap are never alive together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Slot {
+    /// A multiple of [`ALIGN`].
+    pub offset: Dim,
+    pub bytes: Dim,
+    /// What lives there, for people: type and ONNX nodes.
+    pub note: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    Dispatch {
+        /// Position in [`Program::kernels`].
+        kernel: u32,
+        /// One for each pointer parameter: the first [`Command::Dispatch::reads`] are read, the others written.
+        buffers: Vec<BufferRef>,
+        /// How many of `buffers` are operands.
+        reads: u32,
+        /// One for each index parameter.
+        dims: Vec<Dim>,
+        grid: Dim,
+        grain: Dim,
+        /// Private memory of one thread, in bytes.
+        scratch: Dim,
+        loc: Loc,
+    },
+    Copy {
+        src: BufferRef,
+        dst: BufferRef,
+        bytes: Dim,
+    },
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Program {
+    pub name: String,
+    pub symbols: BTreeMap<Sym, Symbol>,
+    pub inputs: Vec<Port>,
+    /// Where each output lies when the commands have run.
+    pub outputs: Vec<(Port, BufferRef)>,
+    /// Only those that a command or an output refers to.
+    pub consts: Vec<Const>,
+    /// Distinct kernels with distinct names.
+    pub kernels: Vec<loops::Func>,
+    pub commands: Vec<Command>,
+    pub slots: Vec<Slot>,
+    pub arena_bytes: Dim,
+}
+
+impl Command {
+    /// The buffers that it reads, then those that it writes.
+    pub fn accesses(&self) -> (&[BufferRef], &[BufferRef]) {
+        match self {
+            Command::Dispatch { buffers, reads, .. } => buffers.split_at((*reads as usize).min(buffers.len())),
+            Command::Copy { src, dst, .. } => (std::slice::from_ref(src), std::slice::from_ref(dst)),
+        }
+    }
+}
+
+impl Program {
+    pub fn new(name: &str) -> Self {
+        Program {
+            name: name.into(),
+            symbols: BTreeMap::new(),
+            inputs: vec![],
+            outputs: vec![],
+            consts: vec![],
+            kernels: vec![],
+            commands: vec![],
+            slots: vec![],
+            arena_bytes: Dim::ZERO,
+        }
+    }
+    pub fn ranges(&self) -> Ranges {
+        symbol_ranges(&self.symbols)
+    }
+    pub fn slot(&self, k: u32) -> Option<&Slot> {
+        self.slots.get(k as usize)
+    }
+    pub fn constant(&self, id: ConstId) -> Option<&Const> {
+        self.consts.get(id.0 as usize)
+    }
+    pub fn dispatch_count(&self) -> usize {
+        self.commands.iter().filter(|c| matches!(c, Command::Dispatch { .. })).count()
+    }
+    /// Private memory that one thread needs for any call of kernel `k`: the most of its dispatches.
+    pub fn kernel_scratch(&self, k: u32) -> Dim {
+        let ranges = self.ranges();
+        self.commands.iter().fold(Dim::ZERO, |most, c| match c {
+            Command::Dispatch { kernel, scratch, .. } if *kernel == k => larger(&ranges, &most, scratch),
+            Command::Dispatch { .. } | Command::Copy { .. } => most,
+        })
+    }
+    /// The ONNX nodes that kernel `k` computes, in order of its dispatches.
+    pub fn kernel_loc(&self, k: u32) -> Loc {
+        self.commands.iter().fold(Loc::none(), |all, c| match c {
+            Command::Dispatch { kernel, loc, .. } if *kernel == k => all.fuse(loc),
+            Command::Dispatch { .. } | Command::Copy { .. } => all,
+        })
+    }
+}
+
+/// `max(a, b)`, decided where the ranges decide it.
+pub fn larger(ranges: &Ranges, a: &Dim, b: &Dim) -> Dim {
+    if ranges.le(a, b) {
+        b.clone()
+    } else if ranges.le(b, a) {
+        a.clone()
+    } else {
+        a.max_with(b)
+    }
+}

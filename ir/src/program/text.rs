@@ -1,0 +1,175 @@
+//! Programs as text, both ways.
+//!
+//! ```text
+//! program "mlp" {
+//!   dim n in 1..4096 from "x" 0
+//!   const #0 : f32[2] = [f 1.0, f 2.0]
+//!   input "x" : f32[n, 2]
+//!   output "y" : f32[n, 2] = slot 0
+//!   arena 64*n
+//!   slot 0 at 0 size 8*n "f32[n, 2] /Add"
+//!   dispatch 0 (in 0, #0) -> (slot 0) dims [n] grid n grain 1 scratch 0 loc("/Add")
+//!   func @add(…) {…}
+//! }
+//! ```
+
+use super::{BufferRef, Command, Port, Program, Slot};
+use crate::core::{
+    Attr, Blobs, ConstId, Loc, ParseError, Parser, TensorType, Type, parse_declarations, parse_func, print_declarations, print_func,
+};
+use std::fmt::{self, Display};
+
+impl Display for BufferRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BufferRef::Input(k) => write!(f, "in {k}"),
+            BufferRef::Const { id, offset: 0 } => write!(f, "#{}", id.0),
+            BufferRef::Const { id, offset } => write!(f, "#{} + {offset}", id.0),
+            BufferRef::Arena(k) => write!(f, "slot {k}"),
+        }
+    }
+}
+
+impl Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" : {}", self.name.escape_debug(), self.ty)
+    }
+}
+
+fn list<T: Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    items.iter().enumerate().try_for_each(|(k, x)| write!(f, "{}{x}", if k > 0 { ", " } else { "" }))
+}
+
+impl Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (reads, writes) = self.accesses();
+        match self {
+            Command::Dispatch { kernel, dims, grid, grain, scratch, loc, .. } => {
+                write!(f, "dispatch {kernel} (")?;
+                list(f, reads)?;
+                f.write_str(") -> (")?;
+                list(f, writes)?;
+                f.write_str(") dims [")?;
+                list(f, dims)?;
+                write!(f, "] grid {grid} grain {grain} scratch {scratch}")?;
+                if !loc.0.is_empty() {
+                    f.write_str(" loc(")?;
+                    list(f, &loc.0.iter().map(|n| format!("\"{}\"", n.escape_debug())).collect::<Vec<_>>())?;
+                    f.write_str(")")?;
+                }
+                Ok(())
+            }
+            Command::Copy { src, dst, bytes } => write!(f, "copy {src} to {dst} size {bytes}"),
+        }
+    }
+}
+
+impl Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "program \"{}\" {{", self.name.escape_debug())?;
+        print_declarations(&self.symbols, &self.consts, f)?;
+        for p in &self.inputs {
+            writeln!(f, "  input {p}")?;
+        }
+        for (p, b) in &self.outputs {
+            writeln!(f, "  output {p} = {b}")?;
+        }
+        writeln!(f, "  arena {}", self.arena_bytes)?;
+        for (k, s) in self.slots.iter().enumerate() {
+            writeln!(f, "  slot {k} at {} size {} \"{}\"", s.offset, s.bytes, s.note.escape_debug())?;
+        }
+        for c in &self.commands {
+            writeln!(f, "  {c}")?;
+        }
+        for k in &self.kernels {
+            f.write_str(&print_func(k, 1))?;
+        }
+        writeln!(f, "}}")
+    }
+}
+
+/// The inverse of printing. Checks form only; [`super::verify_program`] checks meaning.
+pub fn parse_program(text: &str, blobs: Blobs<'_>) -> Result<Program, ParseError> {
+    let mut p = Parser::new(text);
+    p.expect("program")?;
+    let mut prog = Program::new(&p.string()?);
+    p.expect("{")?;
+    (prog.symbols, prog.consts) = parse_declarations(&mut p, blobs)?;
+    while p.eat("input") {
+        prog.inputs.push(port(&mut p)?);
+    }
+    while p.eat("output") {
+        let port = port(&mut p)?;
+        p.expect("=")?;
+        prog.outputs.push((port, buffer(&mut p)?));
+    }
+    p.expect("arena")?;
+    prog.arena_bytes = p.dim()?;
+    while p.eat("slot") {
+        if p.index()? != prog.slots.len() {
+            return Err(p.error(format!("slots are numbered in order: expected {}", prog.slots.len())));
+        }
+        p.expect("at")?;
+        let offset = p.dim()?;
+        p.expect("size")?;
+        let bytes = p.dim()?;
+        prog.slots.push(Slot { offset, bytes, note: p.string()? });
+    }
+    loop {
+        if p.eat("dispatch") {
+            prog.commands.push(dispatch(&mut p)?);
+        } else if p.eat("copy") {
+            let src = buffer(&mut p)?;
+            p.expect("to")?;
+            let dst = buffer(&mut p)?;
+            p.expect("size")?;
+            prog.commands.push(Command::Copy { src, dst, bytes: p.dim()? });
+        } else {
+            break;
+        }
+    }
+    while p.peek("func") {
+        prog.kernels.push(parse_func(&mut p)?);
+    }
+    p.expect("}")?;
+    if p.at_end() { Ok(prog) } else { Err(p.error("unexpected text after the program")) }
+}
+
+fn port(p: &mut Parser<'_>) -> Result<Port, ParseError> {
+    let name = p.string()?;
+    p.expect(":")?;
+    Ok(Port { name, ty: TensorType::parse(p)? })
+}
+
+fn buffer(p: &mut Parser<'_>) -> Result<BufferRef, ParseError> {
+    if p.eat("in") {
+        return Ok(BufferRef::Input(u32::parse(p)?));
+    }
+    if p.eat("slot") {
+        return Ok(BufferRef::Arena(u32::parse(p)?));
+    }
+    let id = ConstId::parse(p)?;
+    let offset = if p.eat("+") { p.index()? as u64 } else { 0 };
+    Ok(BufferRef::Const { id, offset })
+}
+
+fn dispatch(p: &mut Parser<'_>) -> Result<Command, ParseError> {
+    let kernel = u32::parse(p)?;
+    let mut buffers = p.list('(', ')', buffer)?;
+    let reads = buffers.len() as u32;
+    p.expect("->")?;
+    buffers.extend(p.list('(', ')', buffer)?);
+    p.expect("dims")?;
+    let dims = p.list('[', ']', Parser::dim)?;
+    p.expect("grid")?;
+    let grid = p.dim()?;
+    p.expect("grain")?;
+    let grain = p.dim()?;
+    p.expect("scratch")?;
+    let scratch = p.dim()?;
+    let mut loc = Loc::none();
+    if p.eat("loc") {
+        loc.0 = p.list('(', ')', |p| p.string().map(Into::into))?;
+    }
+    Ok(Command::Dispatch { kernel, buffers, reads, dims, grid, grain, scratch, loc })
+}

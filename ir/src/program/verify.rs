@@ -1,0 +1,211 @@
+//! Is a program sound? Kernels and buffers exist and fit each other, nothing writes to inputs and constants, nothing reads what
+//! was never written, and at sampled sizes every slot is aligned, inside the arena and apart from all others alive with it.
+
+use super::{ALIGN, BufferRef, Command, Program, lives};
+use crate::core::{Binding, Dim, Sym, Symbol};
+use crate::loops::LoopType;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{at}: {message}")]
+pub struct ProgramError {
+    pub at: String,
+    pub message: String,
+}
+
+/// A multiple of the symbol's unit inside its bounds, near `wanted`.
+fn admissible(facts: &Symbol, wanted: i64) -> i64 {
+    let unit = facts.multiple_of.max(1);
+    let hi = facts.hi.unwrap_or(i64::MAX).max(facts.lo);
+    let v = wanted.clamp(facts.lo, hi);
+    let down = v - v.rem_euclid(unit);
+    if down >= facts.lo { down } else { down.saturating_add(unit).min(hi) }
+}
+
+/// Sizes at which plans are judged: all symbols at 64 first (or as near as their bounds allow), then small, large and mixed ones.
+pub fn sample_bindings(symbols: &BTreeMap<Sym, Symbol>) -> Vec<Binding> {
+    let all = |f: &dyn Fn(usize, &Symbol) -> i64| {
+        Binding(symbols.iter().enumerate().map(|(k, (s, facts))| (s.clone(), admissible(facts, f(k, facts)))).collect())
+    };
+    let mut out = vec![all(&|_, _| 64)];
+    for b in [
+        all(&|_, facts| facts.lo),
+        all(&|_, _| 512),
+        all(&|k, _| 3 + 7 * k as i64),
+        all(&|k, _| if k % 2 == 0 { 300 } else { 2 }),
+        all(&|k, _| if k % 2 == 0 { 2 } else { 300 }),
+    ] {
+        if !out.contains(&b) {
+            out.push(b);
+        }
+    }
+    out
+}
+
+/// All broken rules, in order.
+pub fn verify_program(p: &Program) -> Vec<ProgramError> {
+    let mut v = Verifier { p, errors: vec![] };
+    v.declarations();
+    v.commands();
+    if v.errors.is_empty() {
+        sample_bindings(&p.symbols).iter().for_each(|b| v.places(b));
+    }
+    v.errors
+}
+
+struct Verifier<'a> {
+    p: &'a Program,
+    errors: Vec<ProgramError>,
+}
+
+impl Verifier<'_> {
+    fn check(&mut self, holds: bool, at: impl FnOnce() -> String, message: impl FnOnce() -> String) {
+        if !holds {
+            self.errors.push(ProgramError { at: at(), message: message() });
+        }
+    }
+
+    fn size(&mut self, d: &Dim, at: impl FnOnce() -> String) {
+        let mut unknown = None;
+        d.visit_syms(&mut |s| {
+            if !self.p.symbols.contains_key(s) {
+                unknown = Some(s.clone());
+            }
+        });
+        let bad = unknown.map(|s| format!("`{s}` is no symbol of the program"));
+        let bad = bad.or_else(|| d.is_poison().then(|| "a size overflows 64 bits or is too complex".into()));
+        self.check(bad.is_none(), at, || bad.clone().unwrap_or_default());
+    }
+
+    fn declarations(&mut self) {
+        let p = self.p;
+        self.size(&p.arena_bytes, || "arena".into());
+        for (k, s) in p.slots.iter().enumerate() {
+            self.size(&s.offset, || format!("slot {k}"));
+            self.size(&s.bytes, || format!("slot {k}"));
+        }
+        let mut names = BTreeSet::new();
+        for k in &p.kernels {
+            self.check(names.insert(&k.name), || format!("kernel @{}", k.name), || "another kernel has this name".into());
+        }
+    }
+
+    fn commands(&mut self) {
+        let p = self.p;
+        let mut written = vec![false; p.slots.len()];
+        for (k, c) in p.commands.iter().enumerate() {
+            let at = || format!("command {k}: {c}");
+            let (reads, writes) = c.accesses();
+            for b in reads {
+                self.buffer(b, &written, at);
+            }
+            for b in writes {
+                match b {
+                    BufferRef::Arena(s) if (*s as usize) < written.len() => written[*s as usize] = true,
+                    BufferRef::Arena(s) => self.check(false, at, || format!("slot {s} does not exist")),
+                    BufferRef::Input(_) | BufferRef::Const { .. } => {
+                        self.check(false, at, || format!("writes to {b}, which must not change"))
+                    }
+                }
+            }
+            match c {
+                Command::Dispatch { kernel, buffers, reads, dims, grid, grain, scratch, .. } => {
+                    for d in dims.iter().chain([grid, grain, scratch]) {
+                        self.size(d, at);
+                    }
+                    self.check(*reads as usize <= buffers.len(), at, || "reads more buffers than it has".into());
+                    let Some(func) = p.kernels.get(*kernel as usize) else {
+                        self.check(false, at, || format!("kernel {kernel} does not exist"));
+                        continue;
+                    };
+                    let params: Vec<LoopType> = func.body.args.iter().filter_map(|a| func.types.get(a.index()).copied()).collect();
+                    let pointers = params.iter().filter(|t| matches!(t, LoopType::Ptr(..))).count();
+                    let indices = params.iter().filter(|t| matches!(t, LoopType::Index)).count();
+                    self.check(pointers == buffers.len(), at, || format!("@{} takes {pointers} buffers", func.name));
+                    self.check(indices == dims.len(), at, || format!("@{} takes {indices} dims", func.name));
+                    let other = pointers + indices != func.body.args.len();
+                    self.check(!other, at, || format!("@{} has parameters that are neither buffers nor dims", func.name));
+                }
+                Command::Copy { bytes, .. } => self.size(bytes, at),
+            }
+        }
+        for (port, b) in &p.outputs {
+            self.buffer(b, &written, || format!("output \"{}\"", port.name));
+            port.ty.shape.iter().for_each(|d| self.size(d, || format!("output \"{}\"", port.name)));
+        }
+    }
+
+    /// A buffer that is read.
+    fn buffer(&mut self, b: &BufferRef, written: &[bool], at: impl Fn() -> String) {
+        match b {
+            BufferRef::Input(k) => self.check((*k as usize) < self.p.inputs.len(), at, || format!("input {k} does not exist")),
+            BufferRef::Const { id, offset } => {
+                let len = self.p.constant(*id).map(|c| c.bytes.len() as u64);
+                self.check(len.is_some_and(|len| *offset <= len), at, || format!("there is no {b}"));
+            }
+            BufferRef::Arena(k) => match written.get(*k as usize) {
+                None => self.check(false, at, || format!("slot {k} does not exist")),
+                Some(w) => self.check(*w, at, || format!("slot {k} is read before anything is written there")),
+            },
+        }
+    }
+
+    fn eval(&mut self, b: &Binding, d: &Dim, at: impl FnOnce() -> String) -> Option<i64> {
+        match b.eval(d) {
+            Ok(v) if v >= 0 => Some(v),
+            Ok(v) => {
+                self.check(false, at, || format!("`{d}` is {v} {}", with(b)));
+                None
+            }
+            // Sizes past 64 bits are refused at run time; they are no fault of the plan.
+            Err(_) => None,
+        }
+    }
+
+    fn places(&mut self, b: &Binding) {
+        let p = self.p;
+        let Some(arena) = self.eval(b, &p.arena_bytes, || "arena".into()) else { return };
+        let mut at = vec![];
+        for (k, s) in p.slots.iter().enumerate() {
+            let Some(offset) = self.eval(b, &s.offset, || format!("slot {k}")) else { return };
+            let Some(bytes) = self.eval(b, &s.bytes, || format!("slot {k}")) else { return };
+            self.check(offset % ALIGN == 0, || format!("slot {k}"), || format!("offset {offset} is not aligned {}", with(b)));
+            let inside = offset.checked_add(bytes).is_some_and(|end| end <= arena);
+            self.check(inside, || format!("slot {k}"), || format!("{bytes} bytes at {offset} leave an arena of {arena} {}", with(b)));
+            at.push((offset, bytes));
+        }
+        let lives = lives(p);
+        let alive: Vec<_> = lives.iter().enumerate().filter_map(|(k, l)| Some((k, (*l)?, *at.get(k)?))).collect();
+        for (n, (j, life, (offset, bytes))) in alive.iter().enumerate() {
+            for (k, other, (o, s)) in alive.iter().take(n) {
+                if !life.overlaps(other) || offset.saturating_add(*bytes) <= *o || o.saturating_add(*s) <= *offset {
+                    continue;
+                }
+                // In place: a command may write exactly where it reads for the last time.
+                let hands_over = life.hands_over_to(other) || other.hands_over_to(life);
+                let in_place = hands_over && offset == o;
+                self.check(
+                    in_place || *bytes == 0 || *s == 0,
+                    || format!("slot {j}"),
+                    || format!("{bytes} bytes at {offset} overlap slot {k}, {s} bytes at {o}, alive at the same time {}", with(b)),
+                );
+            }
+        }
+        for (port, buffer) in &p.outputs {
+            let at = || format!("output \"{}\"", port.name);
+            let Some(need) = self.eval(b, &port.ty.bytes(), at) else { continue };
+            let have = match buffer {
+                BufferRef::Arena(k) => p.slot(*k).and_then(|s| b.eval(&s.bytes).ok()),
+                BufferRef::Input(k) => p.inputs.get(*k as usize).and_then(|i| b.eval(&i.ty.bytes()).ok()),
+                BufferRef::Const { id, offset } => p.constant(*id).and_then(|c| i64::try_from(c.bytes.len() as u64 - offset).ok()),
+            };
+            self.check(have.is_some_and(|have| need <= have), at, || format!("has {need} bytes, more than {buffer} {}", with(b)));
+        }
+    }
+}
+
+/// "with n = 3, h = 4"
+fn with(b: &Binding) -> String {
+    let values: Vec<_> = b.0.iter().map(|(s, v)| format!("{s} = {v}")).collect();
+    if values.is_empty() { String::new() } else { format!("with {}", values.join(", ")) }
+}
