@@ -1,0 +1,11 @@
+//! The suites of odc, one binary.
+
+mod dims;
+mod round_trip;
+
+use proptest::prelude::*;
+
+/// The choices of a generator: shrinking them shrinks what it makes.
+fn tape() -> impl Strategy<Value = Vec<u32>> {
+    proptest::collection::vec(any::<u32>(), 0..300)
+}
