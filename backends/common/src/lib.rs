@@ -1,1 +1,8 @@
-//! 
+//! What every backend shares: descriptions of targets with their limits and costs, and the one trait that turns a loop-IR kernel
+//! into code. A backend knows loop IR and nothing above it.
+
+mod backend;
+mod target;
+
+pub use backend::{Backend, BackendError, KernelCode, TextKind};
+pub use target::{Arch, Costs, Feature, Target, TargetError};

@@ -63,20 +63,29 @@ pub enum Scalar {
 }
 
 impl Scalar {
-    /// The value as element type `dt` holds it: floats rounded, integers wrapped.
+    /// The value as element type `dt` holds it: floats rounded, integers wrapped, floats truncated and saturated to integers.
     pub fn wrap(self, dt: DType) -> Scalar {
+        macro_rules! int {
+            ($t:ty) => {
+                Scalar::Int(match self {
+                    Scalar::Float(x) => x as $t as i64,
+                    Scalar::Int(_) | Scalar::Bool(_) => self.as_i64() as $t as i64,
+                })
+            };
+        }
         match dt {
             DType::F32 => Scalar::Float(self.as_f64() as f32 as f64),
             DType::F64 => Scalar::Float(self.as_f64()),
             DType::F16 => Scalar::Float(half::f16::from_f64(self.as_f64()).to_f64()),
             DType::BF16 => Scalar::Float(half::bf16::from_f64(self.as_f64()).to_f64()),
-            DType::I8 => Scalar::Int(self.as_i64() as i8 as i64),
-            DType::I16 => Scalar::Int(self.as_i64() as i16 as i64),
-            DType::I32 => Scalar::Int(self.as_i64() as i32 as i64),
-            DType::I64 | DType::U64 => Scalar::Int(self.as_i64()),
-            DType::U8 => Scalar::Int(self.as_i64() as u8 as i64),
-            DType::U16 => Scalar::Int(self.as_i64() as u16 as i64),
-            DType::U32 => Scalar::Int(self.as_i64() as u32 as i64),
+            DType::I8 => int!(i8),
+            DType::I16 => int!(i16),
+            DType::I32 => int!(i32),
+            DType::I64 => int!(i64),
+            DType::U8 => int!(u8),
+            DType::U16 => int!(u16),
+            DType::U32 => int!(u32),
+            DType::U64 => int!(u64),
             DType::Bool => Scalar::Bool(self.as_bool()),
         }
     }

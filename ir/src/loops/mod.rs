@@ -3,9 +3,11 @@
 
 mod ops;
 mod types;
+mod verify;
 
 pub use ops::*;
 pub use types::{LoopType, Space};
+pub use verify::{verify, verify_func};
 
 use crate::core::{self, Level};
 
