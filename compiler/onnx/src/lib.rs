@@ -5,12 +5,15 @@
 pub mod attrs;
 pub mod diag;
 pub mod external;
+pub mod import;
 pub mod load;
 mod mapped;
+mod ops;
 pub mod proto;
 pub mod tensor;
 
 pub use diag::{Code, Diagnostic, Fault};
+pub use import::{ImportOptions, Limits, OPSETS, import};
 pub use load::{ImportError, Model};
 pub use mapped::FileError;
 pub use tensor::Tensor;

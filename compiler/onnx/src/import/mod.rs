@@ -1,0 +1,255 @@
+//! ONNX to graph IR: walks the nodes in order, each through its handler, and collects every problem on the way. When a node
+//! teaches something about the sizes, the walk starts over with what was learnt.
+
+pub mod build;
+pub mod call;
+pub mod dims;
+mod equal;
+mod expr;
+mod flatten;
+pub mod known;
+pub mod options;
+pub mod value;
+
+pub use flatten::Limits;
+pub use options::ImportOptions;
+
+use crate::attrs::Attrs;
+use crate::diag::{Code, Diagnostic, Fault};
+use crate::load::{Model, canonical_domain};
+use crate::ops;
+use crate::proto::type_proto::Value as Kind;
+use crate::proto::{GraphProto, TensorShapeProto, ValueInfoProto};
+use build::Build;
+use call::{Call, Out, dtype_number};
+use dims::{Dims, Facts, Input};
+use flatten::Step;
+use odc_ir::core::{DType, Dim, Loc, TensorType};
+use odc_ir::graph::Module;
+use std::collections::{BTreeMap, BTreeSet};
+use value::Val;
+
+/// Opsets whose meaning is implemented.
+pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
+
+/// Each round learns at least one fact; real models need a handful.
+const MAX_ROUNDS: usize = 64;
+
+/// The graph of a model, or everything that is wrong with it.
+pub fn import(model: &Model, options: &ImportOptions) -> Result<Module, Vec<Diagnostic>> {
+    let empty = GraphProto::default();
+    let graph = model.proto.graph.as_ref().unwrap_or(&empty);
+    let mut out = vec![];
+    match model.opset("") {
+        Some(v) if OPSETS.contains(&v) => {}
+        Some(v) => out.push(Fault::new(Code::Opset, format!("opset {v} is not supported; supported are {} to {}", OPSETS.start(), OPSETS.end())).of_model()),
+        None => out.push(Fault::new(Code::Opset, "the model does not say which version of ai.onnx it was written for").of_model()),
+    }
+    let steps = flatten::flatten(&model.proto, graph, &options.limits, &mut out);
+    if !graph.sparse_initializer.is_empty() {
+        out.push(Fault::new(Code::UnsupportedType, "sparse initializers are not supported").of_model());
+    }
+    let mut facts = Facts::default();
+    for _ in 0..MAX_ROUNDS {
+        let round = Round { model, graph, options, steps: &steps };
+        match round.run(facts, &out) {
+            Pass::Done(module) => return Ok(*module),
+            Pass::Failed(all) => return Err(all),
+            Pass::Again(learnt) => facts = learnt,
+        }
+    }
+    out.push(Fault::new(Code::Undecided, "the sizes of this model do not settle").help("fix some dims with --dim").of_model());
+    Err(out)
+}
+
+enum Pass {
+    Done(Box<Module>),
+    Failed(Vec<Diagnostic>),
+    Again(Facts),
+}
+
+struct Round<'m> {
+    model: &'m Model,
+    graph: &'m GraphProto,
+    options: &'m ImportOptions,
+    steps: &'m [Step<'m>],
+}
+
+impl<'m> Round<'m> {
+    fn run(&self, facts: Facts, before: &[Diagnostic]) -> Pass {
+        let mut out = before.to_vec();
+        let initializers: BTreeSet<&str> = self.graph.initializer.iter().map(|t| t.name()).collect();
+        let inputs: Vec<&ValueInfoProto> = self.graph.input.iter().filter(|i| !initializers.contains(i.name())).collect();
+        let (types, dims, shapes) = self.signature(&inputs, facts, &mut out);
+        let mut build = Build::new(self.graph.name(), dims);
+        let mut values: BTreeMap<&str, Val> = BTreeMap::new();
+        for ((i, dtype), shape) in inputs.iter().zip(types).zip(shapes) {
+            let ty = TensorType::new(dtype, shape);
+            let v = build.func.param(i.name(), ty.clone());
+            values.insert(i.name(), Val::graph(ty, v));
+        }
+        for t in &self.graph.initializer {
+            match call::constant(t, &self.model.external) {
+                Ok(v) => drop(values.insert(t.name(), v)),
+                Err(f) => {
+                    let f = Fault { message: format!("initializer `{}`: {}", t.name().escape_debug(), f.message), ..f };
+                    out.push(f.of_model());
+                }
+            }
+        }
+        let declared: BTreeMap<&str, &ValueInfoProto> = self.graph.value_info.iter().chain(&self.graph.output).map(|v| (v.name(), v)).collect();
+        for step in self.steps {
+            build.loc = Loc::new(&step.name);
+            let result = self.step(step, &mut build, &values, &mut out);
+            if build.dims.learnt {
+                return Pass::Again(build.dims.facts);
+            }
+            let results = result.unwrap_or_default();
+            for (k, name) in step.node.output.iter().enumerate().filter(|(_, n)| !n.is_empty()) {
+                // A failed node still has the type that the model declares, so that the nodes behind it are checked too.
+                let value = results.get(k).cloned().or_else(|| declared_type(declared.get(name.as_str())?).map(Val::broken));
+                if let Some(v) = value {
+                    values.insert(name, v);
+                }
+            }
+        }
+        build.loc = Loc::none();
+        let results = self.results(&mut build, &values, &mut out);
+        if out.is_empty() {
+            Pass::Done(Box::new(build.finish(results)))
+        } else {
+            Pass::Failed(out)
+        }
+    }
+
+    /// Element types, dims and shapes of the inputs.
+    fn signature(&self, inputs: &[&'m ValueInfoProto], facts: Facts, out: &mut Vec<Diagnostic>) -> (Vec<DType>, Dims, Vec<Vec<Dim>>) {
+        let mut types = vec![];
+        let mut list = vec![];
+        for i in inputs {
+            let (dtype, dims): (_, &[crate::proto::Dimension]) = match tensor_type(i) {
+                Ok((dtype, shape)) => (dtype, &shape.dim),
+                Err(f) => {
+                    out.push(f.of_model());
+                    (DType::F32, &[])
+                }
+            };
+            types.push(dtype);
+            let grows = i.name().contains("past")
+                || self.steps.iter().any(|s| s.node.op_type() == "Concat" && s.node.input.iter().any(|n| n == i.name()));
+            list.push(Input { name: i.name(), dims, grows });
+        }
+        let (dims, shapes) = Dims::declare(&list, self.options, facts, out);
+        (types, dims, shapes)
+    }
+
+    fn step(&self, step: &Step, build: &mut Build, values: &BTreeMap<&str, Val>, out: &mut Vec<Diagnostic>) -> Option<Vec<Val>> {
+        let mut report = |f: Fault| out.push(f.at(&step.name, &step.op()));
+        let domain = canonical_domain(step.node.domain());
+        let row = if domain.is_empty() { ops::find(step.node.op_type()) } else { None };
+        let Some(row) = row else {
+            let what = if domain.is_empty() { "the operator is not supported" } else { "operators of this domain are not supported" };
+            report(Fault::new(Code::UnsupportedOp, what));
+            return None;
+        };
+        let opset = step.opset.unwrap_or(0);
+        if !(row.since..=row.until).contains(&opset) {
+            report(Fault::new(Code::UnsupportedVersion, format!("is not part of opset {opset}, which the model asks for")));
+            return None;
+        }
+        let attrs = match Attrs::of(&step.node) {
+            Ok(a) => a,
+            Err(f) => {
+                report(f);
+                return None;
+            }
+        };
+        let names = &step.node.input;
+        let given = names.iter().rposition(|n| !n.is_empty()).map_or(0, |k| k + 1);
+        if given < row.inputs.0 || given > row.inputs.1 {
+            let (lo, hi) = row.inputs;
+            let takes = if lo == hi { format!("{lo}") } else if hi == usize::MAX { format!("{lo} or more") } else { format!("{lo} to {hi}") };
+            report(Fault::new(Code::Arity, format!("has {given} inputs, takes {takes}")));
+            return None;
+        }
+        let mut inputs = vec![];
+        for n in names.iter().take(given) {
+            match values.get(n.as_str()) {
+                _ if n.is_empty() => inputs.push(None),
+                Some(v) => inputs.push(Some(v.clone())),
+                // Its own problem was reported where it failed.
+                None => return None,
+            }
+        }
+        let mut call = Call { build, node: &step.node, attrs: &attrs, opset, inputs, external: &self.model.external };
+        let result: Out = (row.run)(&mut call);
+        for f in std::mem::take(&mut build.dims.doubts) {
+            report(f);
+        }
+        match result {
+            Ok(v) => {
+                for name in attrs.unread() {
+                    report(Fault::new(Code::UnknownAttribute, format!("attribute `{}` is not known for opset {opset}", name.escape_debug())));
+                }
+                Some(v)
+            }
+            Err(f) => {
+                // Nothing to complain about where the cause lies further up and was reported there.
+                if !(f.code == Code::DataDependentShape && !out.is_empty()) {
+                    out.push(f.at(&step.name, &step.op()));
+                }
+                None
+            }
+        }
+    }
+
+    fn results(&self, build: &mut Build, values: &BTreeMap<&str, Val>, out: &mut Vec<Diagnostic>) -> Vec<(String, odc_ir::core::Value)> {
+        let mut results = vec![];
+        let mut seen = BTreeSet::new();
+        if self.graph.output.is_empty() {
+            out.push(Fault::new(Code::BadSignature, "the model has no outputs").of_model());
+        }
+        for o in &self.graph.output {
+            let name = o.name();
+            if name.is_empty() || !seen.insert(name) {
+                out.push(Fault::new(Code::DuplicateName, format!("two outputs are named `{}`", name.escape_debug())).of_model());
+                continue;
+            }
+            let Some(v) = values.get(name) else {
+                if out.is_empty() {
+                    out.push(Fault::new(Code::UndefinedName, format!("nothing defines the output `{}`", name.escape_debug())).of_model());
+                }
+                continue;
+            };
+            match build.value(v) {
+                Ok(v) => results.push((name.to_owned(), v)),
+                Err(f) => out.push(f.of_model()),
+            }
+        }
+        results
+    }
+}
+
+/// Element type and shape of an input.
+fn tensor_type(v: &ValueInfoProto) -> Result<(DType, &TensorShapeProto), Fault> {
+    let name = v.name().escape_debug();
+    let bad = |why: &str| Fault::new(Code::BadSignature, format!("input `{name}` {why}"));
+    let Some(Kind::TensorType(t)) = v.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+        return Err(bad("is no tensor, which is not supported"));
+    };
+    let dtype = dtype_number(t.elem_type()).map_err(|f| Fault { message: format!("input `{name}`: {}", f.message), ..f })?;
+    match &t.shape {
+        Some(s) => Ok((dtype, s)),
+        None => Err(bad("does not say how many axes it has").help("run shape inference when exporting the model")),
+    }
+}
+
+/// The declared type of an inner value with sizes nobody relies on; `None` if it says too little.
+fn declared_type(v: &ValueInfoProto) -> Option<TensorType> {
+    let (dtype, shape) = tensor_type(v).ok()?;
+    let dim = |d: &crate::proto::Dimension| match d.value {
+        Some(crate::proto::DimValue::DimValue(v)) if v >= 0 => Some(Dim::from(v)),
+        _ => None,
+    };
+    Some(TensorType::new(dtype, shape.dim.iter().map(dim).collect::<Option<Vec<_>>>()?))
+}
