@@ -1,0 +1,96 @@
+//! Lifetimes in the chosen order, and results that take over the memory of an operand that dies: a dispatch of one map may
+//! overwrite what it reads if it reads each element only where it writes. (Lowering loads and stores each element of a map once.)
+
+use super::values::{Graph, Place};
+use odc_ir::core::{Dim, Ranges, Value};
+use odc_ir::tensor::{Func, Index, Op, Operation};
+
+/// Memory for one value, or for several that take it over from each other.
+pub(super) struct Storage {
+    pub bytes: Dim,
+    /// Positions in the order: from the first write to the last use.
+    pub start: usize,
+    pub end: usize,
+    /// Positions in [`Graph::made`].
+    pub values: Vec<usize>,
+    pub notes: Vec<String>,
+}
+
+pub(super) fn storages(graph: &Graph, order: &[usize], ranges: &Ranges) -> Vec<Storage> {
+    let mut position = vec![0; graph.calls.len()];
+    for (at, c) in order.iter().enumerate() {
+        if let Some(p) = position.get_mut(*c) {
+            *p = at;
+        }
+    }
+    let when = |c: &usize| position.get(*c).copied().unwrap_or(0);
+    let mut out: Vec<Storage> = vec![];
+    let mut of: Vec<Option<usize>> = vec![None; graph.made.len()];
+    for (at, call) in order.iter().enumerate().filter_map(|(at, c)| Some((at, graph.calls.get(*c)?))) {
+        let mut taken = vec![];
+        for v in &call.writes {
+            let Some(made) = graph.made.get(*v) else { continue };
+            let last = made.users.iter().map(when).max().unwrap_or(at);
+            let end = if made.is_output { order.len() } else { last.max(at) };
+            let storage = |p: &Place| if let Place::Made(m) = p { of.get(*m).copied().flatten() } else { None };
+            let over = call.reads.iter().enumerate().find_map(|(k, p)| {
+                let s = storage(p)?;
+                let dies = out.get(s).is_some_and(|o| o.end == at && o.bytes == made.bytes);
+                let alone = call.reads.iter().filter(|q| storage(q) == Some(s)).count() == 1 && !taken.contains(&s);
+                (dies && alone && may_overwrite(graph.func, call.op, k, ranges)).then_some(s)
+            });
+            let s = match over {
+                Some(s) => {
+                    taken.push(s);
+                    s
+                }
+                None => {
+                    out.push(Storage { bytes: made.bytes.clone(), start: at, end, values: vec![], notes: vec![] });
+                    out.len() - 1
+                }
+            };
+            if let Some(o) = out.get_mut(s) {
+                o.end = end;
+                o.values.push(*v);
+                o.notes.push(made.note.clone());
+            }
+            if let Some(o) = of.get_mut(*v) {
+                *o = Some(s);
+            }
+        }
+    }
+    out
+}
+
+/// Is `dispatch` one map that reads its operand `k` nowhere but at the element it is about to write?
+pub(super) fn may_overwrite(func: &Func, dispatch: &Operation, k: usize, ranges: &Ranges) -> bool {
+    let [region] = dispatch.regions.as_slice() else { return false };
+    let [map] = region.ops.as_slice() else { return false };
+    let (Op::Map { axes, store, body }, [result], [yielded]) = (&map.op, map.results.as_slice(), region.yields.as_slice()) else {
+        return false;
+    };
+    let ty = |v: &Value| func.types.get(v.index());
+    let Some(arg) = region.args.get(k) else { return false };
+    let (Some(from), Some(to)) = (ty(arg), ty(result)) else { return false };
+    if yielded != result || from.dtype.size() != to.dtype.size() {
+        return false;
+    }
+    let ranges = ranges.with_axes(axes.iter().map(|(s, e)| (s, e)));
+    let flat = |index: &[Dim], strides: Vec<Dim>| {
+        let sum = index.iter().zip(strides).fold(Dim::ZERO, |sum, (i, s)| sum + i * &s);
+        ranges.simplify(&sum)
+    };
+    let written = flat(store, to.strides());
+    body.loads().filter(|(o, _)| map.operands.get(*o as usize) == Some(arg)).all(|(_, index)| {
+        let index: Option<Vec<Dim>> = index.iter().map(|i| if let Index::Dim(d) = i { Some(d.clone()) } else { None }).collect();
+        let Some(index) = index else { return false };
+        if from.shape == to.shape && index == *store {
+            return true;
+        }
+        // Through a view the coordinates differ; the same element needs that no coordinate is clamped.
+        index.len() == from.rank()
+            && index.iter().zip(&from.shape).all(|(i, extent)| ranges.within(i, extent))
+            && !written.is_poison()
+            && flat(&index, from.strides()) == written
+    })
+}

@@ -1,0 +1,155 @@
+//! Planning: a module of dispatches and their kernels becomes a program. Equal kernels are stored once, dispatches are ordered,
+//! results that may overwrite a dying operand do, and every buffer gets its place in one arena whose size is an expression.
+//!
+//! Deterministic; inputs and constants are read where they are, and an output that is a view of one refers to it.
+
+mod dedup;
+mod in_place;
+mod order;
+mod pack;
+mod report;
+mod stack;
+mod values;
+
+pub use report::{LiveBuffer, MemoryReport, report, report_at};
+
+use dedup::Kernels;
+use odc_ir::core::{Binding, ConstId, Dim, Ranges};
+use odc_ir::loops::LoopType;
+use odc_ir::program::{BufferRef, Command, Kernel, Port, Program, Slot, sample_bindings};
+use odc_ir::tensor::Module;
+use pack::Item;
+use std::collections::BTreeMap;
+use values::{Graph, Place};
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    #[error("the module has no function to plan")]
+    NoFunction,
+    #[error("{op} ({loc}) stands outside of any dispatch; only constants and views may: fuse the module first")]
+    NotDispatched { op: String, loc: String },
+    #[error("{op} ({loc}) uses {value}, which nothing before it defines")]
+    Undefined { op: String, loc: String, value: String },
+    #[error("{dispatches} dispatches but {kernels} kernels: one each is needed, in order")]
+    KernelCount { dispatches: usize, kernels: usize },
+    #[error("kernel @{kernel} of {loc} takes {found} {what}; its dispatch has {expected}")]
+    KernelParams { kernel: String, loc: String, what: &'static str, found: usize, expected: usize },
+    #[error("the sizes of {what} overflow 64 bits or are too complex to plan with")]
+    Size { what: String },
+}
+
+/// Plans the first function of `module`; `kernels` holds one for each dispatch, in order.
+pub fn plan(module: &Module, kernels: Vec<Kernel>) -> Result<Program, PlanError> {
+    let graph = Graph::new(module)?;
+    check_kernels(&graph, &kernels)?;
+    let ranges = module.ranges();
+    let samples = sample_bindings(&module.symbols);
+    let order = order::order(&graph, samples.first());
+    let storages = in_place::storages(&graph, &order, &ranges);
+    let items: Vec<Item> = storages.iter().map(|s| Item { bytes: s.bytes.clone(), start: s.start, end: s.end }).collect();
+    let (offsets, arena_bytes) = pack_all(&items, &ranges, &samples)?;
+
+    let mut p = Program::new(&module.name);
+    p.symbols.clone_from(&module.symbols);
+    p.arena_bytes = arena_bytes;
+    p.slots = storages.iter().zip(offsets).map(|(s, offset)| Slot { offset, bytes: s.bytes.clone(), note: s.notes.join(" | ") }).collect();
+    let mut slot_of = BTreeMap::new();
+    for (k, s) in storages.iter().enumerate() {
+        for v in &s.values {
+            slot_of.insert(*v, k as u32);
+        }
+    }
+    let mut consts: BTreeMap<ConstId, ConstId> = BTreeMap::new();
+    let used = graph.used_consts();
+    for (id, c) in used.iter().filter_map(|id| Some((*id, module.constant(*id)?))) {
+        consts.insert(id, ConstId(p.consts.len() as u32));
+        p.consts.push(c.clone());
+    }
+    let buffer = |place: &Place| match place {
+        Place::Input(k) => Some(BufferRef::Input(*k)),
+        Place::Const(id) => consts.get(id).map(|id| BufferRef::Const { id: *id, offset: 0 }),
+        Place::Made(v) => slot_of.get(v).map(|k| BufferRef::Arena(*k)),
+    };
+    let missing = |what: &str| PlanError::Undefined { op: what.into(), loc: module.name.clone(), value: "a buffer".into() };
+
+    let mut distinct = Kernels::default();
+    let mut calls: Vec<Option<Kernel>> = kernels.into_iter().map(Some).collect();
+    for at in order {
+        let (Some(call), Some(kernel)) = (graph.calls.get(at), calls.get_mut(at).and_then(Option::take)) else { continue };
+        let writes = call.writes.iter().map(|v| Place::Made(*v));
+        let buffers: Option<Vec<_>> = call.reads.iter().copied().chain(writes).map(|b| buffer(&b)).collect();
+        p.commands.push(Command::Dispatch {
+            kernel: distinct.add(kernel.func),
+            buffers: buffers.ok_or_else(|| missing("a dispatch"))?,
+            reads: call.reads.len() as u32,
+            dims: kernel.dims,
+            grid: kernel.grid,
+            grain: kernel.grain,
+            scratch: kernel.scratch_bytes,
+            loc: call.op.loc.clone(),
+        });
+    }
+    p.kernels = distinct.funcs;
+    let port = |name: &String, ty: &odc_ir::core::TensorType| Port { name: name.clone(), ty: ty.clone() };
+    p.inputs = graph.inputs.iter().map(|(n, ty)| port(n, ty)).collect();
+    for (name, ty, place) in &graph.outputs {
+        p.outputs.push((port(name, ty), buffer(place).ok_or_else(|| missing("an output"))?));
+    }
+    Ok(p)
+}
+
+fn check_kernels(graph: &Graph, kernels: &[Kernel]) -> Result<(), PlanError> {
+    if graph.calls.len() != kernels.len() {
+        return Err(PlanError::KernelCount { dispatches: graph.calls.len(), kernels: kernels.len() });
+    }
+    for (call, k) in graph.calls.iter().zip(kernels) {
+        let is = |t: &LoopType, pointer: bool| if pointer { matches!(t, LoopType::Ptr(..)) } else { matches!(t, LoopType::Index) };
+        let count = |pointer| k.func.body.args.iter().filter(|a| k.func.types.get(a.index()).is_some_and(|t| is(t, pointer))).count();
+        for (what, found, expected) in
+            [("buffers", count(true), call.reads.len() + call.writes.len()), ("dims", count(false), k.dims.len())]
+        {
+            if found != expected {
+                return Err(PlanError::KernelParams { kernel: k.func.name.clone(), loc: call.op.loc.to_string(), what, found, expected });
+            }
+        }
+        if k.dims.iter().chain([&k.grid, &k.grain, &k.scratch_bytes]).any(Dim::is_poison) {
+            return Err(PlanError::Size { what: format!("kernel @{} ({})", k.func.name, call.op.loc) });
+        }
+    }
+    Ok(())
+}
+
+/// Offsets and the arena's size. Numbers are packed exactly. With symbols, several packings are made, each right at all sizes, and
+/// the one that stays closest to what is alive at the sampled sizes wins.
+fn pack_all(items: &[Item], ranges: &Ranges, samples: &[Binding]) -> Result<(Vec<Dim>, Dim), PlanError> {
+    let too_complex = || PlanError::Size { what: "the buffers".into() };
+    if items.iter().any(|i| i.bytes.is_poison()) {
+        return Err(too_complex());
+    }
+    if let Some(sizes) = items.iter().map(|i| i.bytes.as_const()).collect::<Option<Vec<_>>>() {
+        let packed = pack::pack(items, &sizes).ok_or_else(too_complex)?;
+        return Ok((packed.offsets.into_iter().map(Dim::from).collect(), Dim::from(packed.total)));
+    }
+    let mut candidates = vec![];
+    let mut bounds = vec![];
+    for b in samples {
+        let Ok(sizes) = items.iter().map(|i| b.eval(&i.bytes)).collect::<Result<Vec<i64>, _>>() else { continue };
+        bounds.push((b, pack::lower_bound(items, &sizes)));
+        if let Some(packed) = pack::pack(items, &sizes) {
+            candidates.extend(stack::stack(items, &packed.offsets, ranges));
+        }
+    }
+    let sizes = bounds.first().and_then(|(b, _)| items.iter().map(|i| b.eval(&i.bytes).ok()).collect::<Option<Vec<i64>>>());
+    candidates.extend(stack::slots(items, &sizes.unwrap_or_else(|| vec![0; items.len()]), ranges));
+    // Per mille of what is alive, summed over the samples.
+    let waste = |total: &Dim| {
+        bounds.iter().fold(0i128, |sum, (b, least)| {
+            let bytes = b.eval(total).map_or(i128::from(i64::MAX), i128::from);
+            sum + bytes * 1000 / i128::from((*least).max(1))
+        })
+    };
+    candidates.into_iter().min_by_key(|(_, total)| waste(total)).ok_or_else(too_complex)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+//! Random graphs of dispatches (chains, diamonds, residuals, several outputs, views, symbolic sizes) and the rules that any plan
+//! keeps.
+
+use super::*;
+use odc_ir::core::Block;
+use odc_ir::core::{Builder, Const, DType, Func, Loc, Origin, Scalar, Sym, Symbol, TensorType, Value, parse_dim};
+use odc_ir::loops::{self, Loop, Space};
+use odc_ir::program::{Command, Kernel, parse_program, verify_program};
+use odc_ir::tensor::{self, Op, Schedule, Tensor};
+
+/// xorshift: the tests must not depend on a seed from outside.
+struct Rng(u64);
+impl Rng {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}
+
+fn map(b: &mut Builder<Tensor>, operands: &[Value], shape: &[Dim]) -> Value {
+    let ty = TensorType::new(DType::F32, shape);
+    let axes: tensor::Axes = shape.iter().enumerate().map(|(k, d)| (Sym::new(&format!("i{k}")), d.clone())).collect();
+    let at: Vec<Dim> = axes.iter().map(|(s, _)| Dim::from(s)).collect();
+    let types: Vec<TensorType> = operands.iter().map(|v| b.ty(*v).clone()).collect();
+    let region: Block<Tensor> = b.block(&types, |b, args| {
+        let mut body = tensor::Program::new();
+        let mut sum = body.constant(DType::F32, 1.0);
+        for (k, ty) in types.iter().enumerate() {
+            // Operands of another shape are read at their first element.
+            let index = if ty.shape == shape { at.clone() } else { vec![Dim::ZERO; ty.rank()] };
+            let x = body.load(k as u32, DType::F32, index);
+            sum = body.binary(odc_ir::core::Binary::Add, sum, x);
+        }
+        let body = body.returning(sum);
+        vec![b.op1(Op::Map { axes: axes.clone(), store: at.clone(), body }, args, ty.clone())]
+    });
+    b.region_op(Op::Dispatch { schedule: Schedule::loops(0, 1) }, operands, &[TensorType::new(DType::F32, shape)], vec![region])[0]
+}
+
+fn kernel(name: &str, buffers: usize, dims: Vec<Dim>) -> Kernel {
+    let mut func = loops::Func::new(name);
+    for k in 0..buffers {
+        func.param(&format!("b{k}"), loops::LoopType::Ptr(DType::F32, Space::Global));
+    }
+    for k in 0..dims.len() {
+        func.param(&format!("d{k}"), loops::LoopType::Index);
+    }
+    Builder::<Loop>::new(&mut func).finish(&[]);
+    Kernel { func, dims, grid: Dim::ONE, grain: Dim::ONE, scratch_bytes: Dim::ZERO }
+}
+
+fn kernels(m: &Module) -> Vec<Kernel> {
+    let main = m.main().unwrap();
+    let calls = main.body.ops.iter().filter(|o| matches!(o.op, Op::Dispatch { .. }));
+    calls
+        .enumerate()
+        .map(|(k, o)| {
+            kernel(&format!("k{k}"), o.operands.len() + o.results.len(), o.results.iter().map(|r| main.ty(*r).elements()).collect())
+        })
+        .collect()
+}
+
+fn module(symbols: &[(&str, i64, Option<i64>)], build: impl FnOnce(&mut Builder<Tensor>, Value) -> Vec<Value>) -> Module {
+    let mut m = Module::new("t");
+    let mut shape: Vec<Dim> = vec![];
+    for (axis, (s, lo, hi)) in symbols.iter().enumerate() {
+        let origin = Some(Origin { input: "x".into(), axis });
+        m.symbols.insert(Sym::new(s), Symbol { lo: *lo, hi: *hi, multiple_of: 1, origin });
+        shape.push(Dim::sym(s));
+    }
+    shape.push(16.into());
+    m.add_const(Const::from_scalars(DType::F32, &[1], [Scalar::Float(1.0)]));
+    m.add_const(Const::from_scalars(DType::F32, &[2], [Scalar::Float(1.0), Scalar::Float(2.0)]));
+    let mut f = Func::new("main");
+    let x = f.param("x", TensorType::new(DType::F32, shape));
+    let mut b = Builder::new(&mut f);
+    let outs = build(&mut b, x);
+    let named: Vec<_> = outs.into_iter().enumerate().map(|(k, v)| (format!("y{k}"), v)).collect();
+    b.finish(&named);
+    m.funcs.push(f);
+    m
+}
+
+fn random(seed: u64, n: usize, shapes: &[Vec<Dim>], symbols: &[(&str, i64, Option<i64>)]) -> Module {
+    let mut rng = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    module(symbols, |b, x| {
+        let mut values = vec![x];
+        for k in 0..n {
+            b.loc = Loc::new(&format!("/node{k}"));
+            let near = values.len().min(if rng.below(5) == 0 { values.len() } else { 3 });
+            let mut operands = vec![];
+            for _ in 0..1 + rng.below(3) {
+                let v = values[values.len() - 1 - rng.below(near)];
+                if !operands.contains(&v) {
+                    operands.push(v);
+                }
+            }
+            let same = b.ty(operands[0]).shape.clone();
+            let shape = if rng.below(3) == 0 && operands[0] != x { same } else { shapes[rng.below(shapes.len())].clone() };
+            let v = map(b, &operands, &shape);
+            values.push(v);
+            if rng.below(6) == 0 {
+                let flat = TensorType::new(DType::F32, vec![Dim::product(&shape)]);
+                let v = b.op1(Op::View {}, &[v], flat);
+                values.push(v);
+            }
+        }
+        let mut outs = vec![values[values.len() - 1]];
+        if rng.below(2) == 0 {
+            outs.push(values[values.len() / 2]);
+        }
+        outs
+    })
+}
+
+fn shapes(texts: &[&[&str]]) -> Vec<Vec<Dim>> {
+    texts.iter().map(|s| s.iter().map(|d| parse_dim(d).unwrap()).collect()).collect()
+}
+
+fn sound(p: &Program) {
+    let errors = verify_program(p);
+    assert!(errors.is_empty(), "{}\n{p}", errors.iter().map(|e| e.to_string()).collect::<Vec<_>>().join("\n"));
+    let blobs = odc_ir::core::no_blobs;
+    assert_eq!(parse_program(&p.to_string(), &blobs).unwrap(), *p);
+}
+
+#[test]
+fn static_graphs_pack_close_to_what_is_alive() {
+    let shapes = shapes(&[&["100"], &["1000"], &["37", "11"], &["64", "64"], &["7"], &["3", "1500"]]);
+    let (mut worst, mut sum) = (0f64, 0f64);
+    for seed in 1..=60 {
+        let m = random(seed, 10 + seed as usize, &shapes, &[]);
+        let p = plan(&m, kernels(&m)).unwrap();
+        sound(&p);
+        assert_eq!(p, plan(&m, kernels(&m)).unwrap());
+        let r = report(&p).unwrap();
+        let ratio = r.arena_bytes as f64 / r.live_bytes.max(1) as f64;
+        (worst, sum) = (worst.max(ratio), sum + ratio);
+        assert!(ratio <= 1.3, "seed {seed}: {} bytes for {} alive", r.arena_bytes, r.live_bytes);
+    }
+    println!("arena over live bytes: worst {worst:.3}, mean {:.3}", sum / 60.0);
+}
+
+#[test]
+fn symbolic_graphs_are_sound_and_near() {
+    let shapes = shapes(&[
+        &["n", "16"],
+        &["n", "s", "16"],
+        &["n", "4", "s", "s"],
+        &["s", "7"],
+        &["n", "64"],
+        &["100"],
+        &["n", "floordiv(s + 1, 2)", "32"],
+    ]);
+    let (mut worst, mut sum, mut count) = (0f64, 0f64, 0f64);
+    for seed in 1..=60 {
+        let m = random(seed, 8 + seed as usize / 2, &shapes, &[("n", 1, Some(64)), ("s", 1, None)]);
+        let p = plan(&m, kernels(&m)).unwrap();
+        sound(&p);
+        assert_eq!(p, plan(&m, kernels(&m)).unwrap());
+        for (k, b) in sample_bindings(&p.symbols).into_iter().enumerate() {
+            let r = report_at(&p, b).unwrap();
+            let ratio = r.arena_bytes as f64 / r.live_bytes.max(1) as f64;
+            if k == 0 {
+                (worst, sum, count) = (worst.max(ratio), sum + ratio, count + 1.0);
+                assert!(ratio <= 2.0, "seed {seed}: {} bytes for {} alive\n{p}", r.arena_bytes, r.live_bytes);
+            }
+        }
+    }
+    println!("arena over live bytes at the first sample: worst {worst:.3}, mean {:.3}", sum / count);
+}
+
+#[test]
+fn equal_layers_are_one_kernel_and_reuse_memory() {
+    let m = module(&[("n", 1, Some(4096))], |b, x| {
+        let shape = [Dim::sym("n"), 16.into()];
+        let mut v = x;
+        for k in 0..12 {
+            b.loc = Loc::new(&format!("/layer{k}"));
+            v = map(b, &[v], &shape);
+        }
+        vec![v]
+    });
+    let p = plan(&m, kernels(&m)).unwrap();
+    sound(&p);
+    assert_eq!((p.kernels.len(), p.dispatch_count()), (1, 12));
+    // Each layer overwrites its input, but for the first, whose input is the caller's.
+    assert_eq!((p.slots.len(), p.arena_bytes.to_string().as_str()), (1, "64*n"));
+    assert_eq!(p.kernel_loc(0).0.len(), 12);
+}
+
+#[test]
+fn a_symbolic_chain_of_products_needs_two_buffers() {
+    let m = module(&[("n", 1, None)], |b, x| {
+        let (wide, narrow) = ([Dim::sym("n"), 64.into()], [Dim::sym("n"), 16.into()]);
+        let mut v = x;
+        for k in 0..10 {
+            v = map(b, &[v], if k % 2 == 0 { &wide } else { &narrow });
+        }
+        vec![v]
+    });
+    let p = plan(&m, kernels(&m)).unwrap();
+    sound(&p);
+    assert_eq!(p.arena_bytes.to_string(), "320*n");
+}
+
+#[test]
+fn only_exact_reads_are_overwritten() {
+    // y = x0 + first element of x0 reshaped: the operand dies, but others still read its first element.
+    let m = module(&[], |b, x| {
+        let v = map(b, &[x], &[8.into(), 4.into()]);
+        let w = map(b, &[v], &[32.into()]);
+        let u = map(b, &[w], &[32.into()]);
+        vec![u]
+    });
+    let main = m.main().unwrap();
+    let ok: Vec<bool> = main.body.ops.iter().map(|o| in_place::may_overwrite(main, o, 0, &m.ranges())).collect();
+    assert_eq!(ok, [false, false, true]);
+    let p = plan(&m, kernels(&m)).unwrap();
+    sound(&p);
+    assert_eq!(p.slots.len(), 2);
+}
+
+#[test]
+fn outputs_may_be_inputs_constants_and_the_same_twice() {
+    let m = module(&[], |b, x| {
+        let c = b.op1(Op::Constant { value: ConstId(1) }, &[], TensorType::of(DType::F32, &[2]));
+        let v = b.op1(Op::View {}, &[x], TensorType::of(DType::F32, &[4, 4]));
+        let y = map(b, &[x], &[16.into()]);
+        let z = map(b, &[y], &[16.into()]);
+        vec![x, c, v, y, y, z]
+    });
+    let p = plan(&m, kernels(&m)).unwrap();
+    sound(&p);
+    let places: Vec<_> = p.outputs.iter().map(|(_, b)| *b).collect();
+    let (input, weight) = (BufferRef::Input(0), BufferRef::Const { id: ConstId(0), offset: 0 });
+    assert_eq!(places[..3], [input, weight, input]);
+    assert_eq!(places[3], places[4]);
+    // `y` is an output, so `z` must not overwrite it.
+    assert_ne!(places[4], places[5]);
+    assert_eq!(p.consts.len(), 1);
+}
+
+#[test]
+fn orders_that_need_less_are_found() {
+    // Two large values, each needed only for a small one; as given, both large ones are made first.
+    let m = module(&[], |b, x| {
+        let (large, small) = ([Dim::from(4096)], [Dim::from(16), Dim::ONE]);
+        let (a, c) = (map(b, &[x], &large), map(b, &[x], &large));
+        let (a, c) = (map(b, &[a], &small), map(b, &[c], &small));
+        vec![map(b, &[a, c], &small)]
+    });
+    let p = plan(&m, kernels(&m)).unwrap();
+    sound(&p);
+    assert!(report(&p).unwrap().arena_bytes < 2 * 4096 * 4);
+}
+
+#[test]
+fn wrong_programs_are_found() {
+    let m = module(&[("n", 1, None)], |b, x| {
+        let v = map(b, &[x], &[Dim::sym("n"), 16.into()]);
+        let w = map(b, &[v, x], &[Dim::sym("n"), 8.into()]);
+        vec![map(b, &[w, v], &[Dim::sym("n"), 4.into()])]
+    });
+    let good = plan(&m, kernels(&m)).unwrap();
+    sound(&good);
+    type Break = fn(&mut Program);
+    let breaks: [(Break, &str); 7] = [
+        (|p| p.slots.iter_mut().for_each(|s| s.offset = Dim::ZERO), "overlap"),
+        (|p| p.arena_bytes = 64.into(), "leave an arena"),
+        (|p| p.slots[0].offset = p.slots[0].offset.clone() + 4, "not aligned"),
+        (|p| p.commands.reverse(), "read before"),
+        (|p| p.kernels.clear(), "does not exist"),
+        (|p| p.symbols.clear(), "no symbol"),
+        (
+            |p| {
+                if let Some(Command::Dispatch { buffers, .. }) = p.commands.first_mut() {
+                    buffers[1] = BufferRef::Input(0);
+                }
+            },
+            "must not change",
+        ),
+    ];
+    for (wrong, message) in breaks {
+        let mut p = good.clone();
+        wrong(&mut p);
+        let errors: Vec<_> = verify_program(&p).iter().map(|e| e.to_string()).collect();
+        assert!(errors.iter().any(|e| e.contains(message)), "{message}: {errors:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_planned_is_said() {
+    let m = module(&[], |b, x| vec![map(b, &[x], &[16.into()])]);
+    assert_eq!(plan(&m, vec![]), Err(PlanError::KernelCount { dispatches: 1, kernels: 0 }));
+    let text = plan(&m, vec![kernel("k", 5, vec![])]).unwrap_err().to_string();
+    assert!(text.contains("takes 5 buffers; its dispatch has 2"), "{text}");
+    assert_eq!(plan(&Module::new("empty"), vec![]), Err(PlanError::NoFunction));
+    let huge = module(&[("n", 1, None)], |b, x| vec![map(b, &[x], &[Dim::sym("n") * i64::MAX])]);
+    assert!(matches!(plan(&huge, kernels(&huge)), Err(PlanError::Size { .. })));
+}

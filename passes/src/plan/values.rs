@@ -1,0 +1,113 @@
+//! The function as planning sees it: calls in order, and for every value the memory that it lies in. A view lies where its
+//! operand does.
+
+use super::PlanError;
+use odc_ir::core::{ConstId, Dim, OpSet, TensorType, Value};
+use odc_ir::tensor::{Func, Module, Op, Operation};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Place {
+    Input(u32),
+    Const(ConstId),
+    /// A result of a dispatch: position in [`Graph::made`].
+    Made(usize),
+}
+
+/// One dispatch.
+pub(super) struct Call<'m> {
+    pub op: &'m Operation,
+    /// One for each operand.
+    pub reads: Vec<Place>,
+    /// One for each result: positions in [`Graph::made`].
+    pub writes: Vec<usize>,
+}
+
+/// A result of a dispatch.
+pub(super) struct Made {
+    pub bytes: Dim,
+    /// The calls that read it, ascending.
+    pub users: Vec<usize>,
+    pub is_output: bool,
+    pub note: String,
+}
+
+pub(super) struct Graph<'m> {
+    pub func: &'m Func,
+    pub calls: Vec<Call<'m>>,
+    pub made: Vec<Made>,
+    pub inputs: Vec<(String, TensorType)>,
+    pub outputs: Vec<(String, TensorType, Place)>,
+}
+
+impl<'m> Graph<'m> {
+    pub(super) fn new(module: &'m Module) -> Result<Self, PlanError> {
+        let func = module.main().ok_or(PlanError::NoFunction)?;
+        let mut g = Graph { func, calls: vec![], made: vec![], inputs: vec![], outputs: vec![] };
+        let mut places: BTreeMap<Value, Place> = BTreeMap::new();
+        let type_of = |v: Value| func.types.get(v.index());
+        for (k, (v, name)) in func.body.args.iter().zip(&func.param_names).enumerate() {
+            let ty = type_of(*v).ok_or_else(|| undefined("func", &func.name, *v))?;
+            places.insert(*v, Place::Input(k as u32));
+            g.inputs.push((name.clone(), ty.clone()));
+        }
+        for op in &func.body.ops {
+            let name = op.op.info().mnemonic;
+            let place = |v: &Value| places.get(v).copied().ok_or_else(|| undefined(name, &op.loc.to_string(), *v));
+            match &op.op {
+                Op::Constant { value } => {
+                    places.extend(op.result().map(|r| (r, Place::Const(*value))));
+                }
+                Op::View {} => {
+                    let of = op.operands.first().map(place).transpose()?;
+                    places.extend(op.result().zip(of));
+                }
+                Op::Dispatch { .. } => {
+                    let at = g.calls.len();
+                    let reads = op.operands.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+                    for r in &reads {
+                        if let Place::Made(v) = r
+                            && let Some(made) = g.made.get_mut(*v)
+                            && made.users.last() != Some(&at)
+                        {
+                            made.users.push(at);
+                        }
+                    }
+                    let mut writes = vec![];
+                    for r in &op.results {
+                        let ty = type_of(*r).ok_or_else(|| undefined(name, &op.loc.to_string(), *r))?;
+                        let note = op.loc.0.last().map_or_else(|| ty.to_string(), |node| format!("{ty} {node}"));
+                        writes.push(g.made.len());
+                        places.insert(*r, Place::Made(g.made.len()));
+                        g.made.push(Made { bytes: ty.bytes(), users: vec![], is_output: false, note });
+                    }
+                    g.calls.push(Call { op, reads, writes });
+                }
+                Op::Map { .. } | Op::Reduce { .. } | Op::Scatter { .. } => {
+                    return Err(PlanError::NotDispatched { op: name.into(), loc: op.loc.to_string() });
+                }
+            }
+        }
+        for (v, name) in func.body.yields.iter().zip(&func.result_names) {
+            let missing = || undefined("yield", name, *v);
+            let place = *places.get(v).ok_or_else(missing)?;
+            if let Place::Made(m) = place
+                && let Some(made) = g.made.get_mut(m)
+            {
+                made.is_output = true;
+            }
+            g.outputs.push((name.clone(), type_of(*v).ok_or_else(missing)?.clone(), place));
+        }
+        Ok(g)
+    }
+
+    /// What calls and outputs refer to.
+    pub(super) fn used_consts(&self) -> BTreeSet<ConstId> {
+        let places = self.calls.iter().flat_map(|c| &c.reads).chain(self.outputs.iter().map(|(_, _, p)| p));
+        places.filter_map(|p| if let Place::Const(id) = p { Some(*id) } else { None }).collect()
+    }
+}
+
+fn undefined(op: &str, loc: &str, v: Value) -> PlanError {
+    PlanError::Undefined { op: op.into(), loc: loc.into(), value: v.to_string() }
+}
