@@ -2,5 +2,5 @@
 //! one that means the same; the pipeline that orders them is the compiler's.
 
 pub mod fuse;
-pub mod plan;
 pub mod lower_tensor;
+pub mod plan;
