@@ -1,7 +1,9 @@
 //! The suites of odc, one binary.
 
+mod coverage;
 mod dims;
 mod round_trip;
+mod tidy;
 
 use proptest::prelude::*;
 

@@ -1,0 +1,60 @@
+//! Is every op met by a test? Generators and file tests together must use each row of each op table.
+
+use crate::tidy;
+use odc_ir::core::{Level, Module, OpSet};
+use odc_tests::choices::Choices;
+use odc_tests::generate;
+use std::collections::BTreeMap;
+
+const SEEDS: u64 = 1500;
+
+fn count<L: Level>(make: impl Fn(&mut Choices) -> Module<L>) -> BTreeMap<&'static str, usize> {
+    let mut n = BTreeMap::new();
+    let mut ops = 0;
+    for seed in 0..SEEDS {
+        let m = make(&mut Choices::from_seed(seed, 300));
+        for f in &m.funcs {
+            f.body.visit_ops(&mut |op| {
+                *n.entry(op.op.info().mnemonic).or_insert(0) += 1;
+                ops += 1;
+            });
+        }
+    }
+    println!("{} modules of {}: {} ops, {} a module; {n:?}", SEEDS, L::NAME, ops, ops / SEEDS as usize);
+    n
+}
+
+fn missing<L: Level>(made: &BTreeMap<&'static str, usize>) -> Vec<String> {
+    let texts: Vec<String> =
+        tidy::files(&["odc"]).into_iter().map(|(_, t)| t).filter(|t| t.contains(&format!("{} module", L::NAME))).collect();
+    let in_file =
+        |mn: &str| texts.iter().any(|t| t.lines().any(|l| l.split("//").next().unwrap_or("").split_whitespace().any(|w| w == mn)));
+    let rows = L::Op::TABLE.iter().map(|r| r.mnemonic);
+    rows.filter(|mn| !made.contains_key(mn) && !in_file(mn))
+        .map(|mn| format!("{} op `{mn}` is in no generator and no file test", L::NAME))
+        .collect()
+}
+
+#[test]
+fn every_op_is_met() {
+    let mut problems = missing::<odc_ir::graph::Graph>(&count(generate::graph::module));
+    problems.extend(missing::<odc_ir::tensor::Tensor>(&count(generate::tensor::module)));
+    problems.extend(missing::<odc_ir::loops::Loop>(&count(generate::loops::module)));
+    tidy::report(&problems);
+}
+
+/// Every family of the graph generator works on its own.
+#[test]
+fn every_family_finds_something_to_do() {
+    let mut problems = vec![];
+    for (name, family) in generate::graph::FAMILIES {
+        let made = (0..200).any(|seed| {
+            let m = generate::graph::module_with(&mut Choices::from_seed(seed, 300), *family);
+            m.funcs.iter().any(|f| f.body.ops.len() > 2)
+        });
+        if !made {
+            problems.push(format!("family `{name}` never made anything"));
+        }
+    }
+    tidy::report(&problems);
+}
