@@ -19,25 +19,13 @@ impl<'a> Attrs<'a> {
         let mut list = BTreeMap::new();
         for a in &node.attribute {
             if !a.ref_attr_name().is_empty() {
-                return Err(bad(
-                    a.name(),
-                    format!(
-                        "refers to `{}` outside of a function",
-                        a.ref_attr_name().escape_debug()
-                    ),
-                ));
+                return Err(bad(a.name(), format!("refers to `{}` outside of a function", a.ref_attr_name().escape_debug())));
             }
-            if list
-                .insert(a.name(), (a, a.r#type.is_some_and(|t| t != 0)))
-                .is_some()
-            {
+            if list.insert(a.name(), (a, a.r#type.is_some_and(|t| t != 0))).is_some() {
                 return Err(bad(a.name(), "is given twice"));
             }
         }
-        Ok(Attrs {
-            list,
-            read: RefCell::default(),
-        })
+        Ok(Attrs { list, read: RefCell::default() })
     }
 
     /// The attribute, if it is there and of type `want`. Files of the oldest IR versions leave the type out.
@@ -47,10 +35,7 @@ impl<'a> Attrs<'a> {
         };
         self.read.borrow_mut().insert(key);
         if typed && a.r#type() != want {
-            return Err(bad(
-                name,
-                format!("must be {}, is {}", describe(want), describe(a.r#type())),
-            ));
+            return Err(bad(name, format!("must be {}, is {}", describe(want), describe(a.r#type()))));
         }
         Ok(Some(a))
     }
@@ -69,11 +54,7 @@ impl<'a> Attrs<'a> {
     /// The attributes that were never asked for.
     pub fn unread(&self) -> Vec<&'a str> {
         let read = self.read.borrow();
-        self.list
-            .keys()
-            .filter(|k| !read.contains(*k))
-            .copied()
-            .collect()
+        self.list.keys().filter(|k| !read.contains(*k)).copied().collect()
     }
 
     pub fn int(&self, name: &str) -> Got<Option<i64>> {
@@ -105,9 +86,7 @@ impl<'a> Attrs<'a> {
         Ok(self.float(name)?.unwrap_or(default))
     }
     pub fn ints(&self, name: &str) -> Got<Option<&'a [i64]>> {
-        Ok(self
-            .get(name, AttributeType::Ints)?
-            .map(|a| a.ints.as_slice()))
+        Ok(self.get(name, AttributeType::Ints)?.map(|a| a.ints.as_slice()))
     }
     /// `rank` positive ints; `default` when the attribute is not there.
     pub fn positive_ints(&self, name: &str, rank: usize, default: i64) -> Got<Vec<i64>> {
@@ -116,14 +95,7 @@ impl<'a> Attrs<'a> {
     pub fn natural_ints(&self, name: &str, rank: usize, default: i64) -> Got<Vec<i64>> {
         self.checked_ints(name, rank, default, |v| v >= 0, "non-negative")
     }
-    fn checked_ints(
-        &self,
-        name: &str,
-        rank: usize,
-        default: i64,
-        ok: impl Fn(i64) -> bool,
-        what: &str,
-    ) -> Got<Vec<i64>> {
+    fn checked_ints(&self, name: &str, rank: usize, default: i64, ok: impl Fn(i64) -> bool, what: &str) -> Got<Vec<i64>> {
         let Some(v) = self.ints(name)? else {
             return Ok(vec![default; rank]);
         };
@@ -133,65 +105,39 @@ impl<'a> Attrs<'a> {
         Ok(v.to_vec())
     }
     pub fn floats(&self, name: &str) -> Got<Option<&'a [f32]>> {
-        Ok(self
-            .get(name, AttributeType::Floats)?
-            .map(|a| a.floats.as_slice()))
+        Ok(self.get(name, AttributeType::Floats)?.map(|a| a.floats.as_slice()))
     }
     pub fn str(&self, name: &str) -> Got<Option<&'a str>> {
         let Some(a) = self.get(name, AttributeType::String)? else {
             return Ok(None);
         };
-        std::str::from_utf8(a.s.as_deref().unwrap_or(b""))
-            .map(Some)
-            .map_err(|_| bad(name, "is no UTF-8 text"))
+        std::str::from_utf8(a.s.as_deref().unwrap_or(b"")).map(Some).map_err(|_| bad(name, "is no UTF-8 text"))
     }
     /// One of a closed set of words.
     pub fn choice<T: Copy>(&self, name: &str, default: &str, choices: &[(&str, T)]) -> Got<T> {
         let word = self.str(name)?.unwrap_or(default);
-        choices
-            .iter()
-            .find(|(w, _)| *w == word)
-            .map(|(_, v)| *v)
-            .ok_or_else(|| {
-                let all: Vec<_> = choices.iter().map(|(w, _)| *w).collect();
-                bad(
-                    name,
-                    format!(
-                        "is `{}`; supported: {}",
-                        word.escape_debug(),
-                        all.join(", ")
-                    ),
-                )
-            })
+        choices.iter().find(|(w, _)| *w == word).map(|(_, v)| *v).ok_or_else(|| {
+            let all: Vec<_> = choices.iter().map(|(w, _)| *w).collect();
+            bad(name, format!("is `{}`; supported: {}", word.escape_debug(), all.join(", ")))
+        })
     }
     pub fn tensor(&self, name: &str) -> Got<Option<&'a TensorProto>> {
         match self.get(name, AttributeType::Tensor)? {
             None => Ok(None),
-            Some(a) => {
-                a.t.as_ref()
-                    .map(Some)
-                    .ok_or_else(|| bad(name, "holds no tensor"))
-            }
+            Some(a) => a.t.as_ref().map(Some).ok_or_else(|| bad(name, "holds no tensor")),
         }
     }
     pub fn graph(&self, name: &str) -> Got<Option<&'a GraphProto>> {
         match self.get(name, AttributeType::Graph)? {
             None => Ok(None),
-            Some(a) => {
-                a.g.as_ref()
-                    .map(Some)
-                    .ok_or_else(|| bad(name, "holds no graph"))
-            }
+            Some(a) => a.g.as_ref().map(Some).ok_or_else(|| bad(name, "holds no graph")),
         }
     }
 }
 
 /// A complaint about one attribute.
 pub fn bad(name: &str, why: impl std::fmt::Display) -> Fault {
-    Fault::new(
-        Code::BadAttribute,
-        format!("attribute `{}` {why}", name.escape_debug()),
-    )
+    Fault::new(Code::BadAttribute, format!("attribute `{}` {why}", name.escape_debug()))
 }
 
 fn describe(t: AttributeType) -> &'static str {
@@ -220,58 +166,31 @@ mod tests {
     use super::*;
 
     fn int(name: &str, i: i64) -> AttributeProto {
-        AttributeProto {
-            name: Some(name.into()),
-            i: Some(i),
-            r#type: Some(AttributeType::Int as i32),
-            ..Default::default()
-        }
+        AttributeProto { name: Some(name.into()), i: Some(i), r#type: Some(AttributeType::Int as i32), ..Default::default() }
     }
     fn ints(name: &str, v: &[i64]) -> AttributeProto {
-        AttributeProto {
-            name: Some(name.into()),
-            ints: v.to_vec(),
-            r#type: Some(AttributeType::Ints as i32),
-            ..Default::default()
-        }
+        AttributeProto { name: Some(name.into()), ints: v.to_vec(), r#type: Some(AttributeType::Ints as i32), ..Default::default() }
     }
 
     #[test]
     fn values_defaults_and_checks() {
-        let node = NodeProto {
-            attribute: vec![int("group", -3), ints("pads", &[1, 1]), int("flag", 2)],
-            ..Default::default()
-        };
+        let node = NodeProto { attribute: vec![int("group", -3), ints("pads", &[1, 1]), int("flag", 2)], ..Default::default() };
         let a = Attrs::of(&node).unwrap();
         assert_eq!(a.int_or("axis", 7), Ok(7));
         let e = a.positive_or("group", 1).unwrap_err();
-        assert_eq!(
-            (e.code, e.message.as_str()),
-            (
-                Code::BadAttribute,
-                "attribute `group` must be a positive int, is -3"
-            )
-        );
+        assert_eq!((e.code, e.message.as_str()), (Code::BadAttribute, "attribute `group` must be a positive int, is -3"));
         assert_eq!(a.natural_ints("pads", 2, 0), Ok(vec![1, 1]));
         assert!(a.natural_ints("pads", 4, 0).is_err());
         assert_eq!(a.positive_ints("strides", 2, 1), Ok(vec![1, 1]));
         assert!(a.flag("flag", false).is_err());
         let e = a.float("group").unwrap_err();
         assert_eq!(e.message, "attribute `group` must be a float, is an int");
-        assert!(
-            a.choice("mode", "floor", &[("linear", 1), ("nearest", 2)])
-                .unwrap_err()
-                .message
-                .contains("linear, nearest")
-        );
+        assert!(a.choice("mode", "floor", &[("linear", 1), ("nearest", 2)]).unwrap_err().message.contains("linear, nearest"));
     }
 
     #[test]
     fn what_nobody_asked_for_is_listed() {
-        let node = NodeProto {
-            attribute: vec![int("a", 1), int("b", 2), int("c", 3)],
-            ..Default::default()
-        };
+        let node = NodeProto { attribute: vec![int("a", 1), int("b", 2), int("c", 3)], ..Default::default() };
         let a = Attrs::of(&node).unwrap();
         a.int("b").unwrap();
         a.ignore(&["c", "not there"]);
@@ -280,35 +199,14 @@ mod tests {
 
     #[test]
     fn duplicates_references_and_missing_values() {
-        let twice = NodeProto {
-            attribute: vec![int("a", 1), int("a", 1)],
-            ..Default::default()
-        };
+        let twice = NodeProto { attribute: vec![int("a", 1), int("a", 1)], ..Default::default() };
         assert!(Attrs::of(&twice).is_err());
-        let reference = AttributeProto {
-            ref_attr_name: Some("x".into()),
-            ..int("a", 1)
-        };
-        assert!(
-            Attrs::of(&NodeProto {
-                attribute: vec![reference],
-                ..Default::default()
-            })
-            .is_err()
-        );
+        let reference = AttributeProto { ref_attr_name: Some("x".into()), ..int("a", 1) };
+        assert!(Attrs::of(&NodeProto { attribute: vec![reference], ..Default::default() }).is_err());
         // proto3 writers leave zeros out, the oldest files leave types out.
-        let zero = AttributeProto {
-            i: None,
-            ..int("z", 0)
-        };
-        let untyped = AttributeProto {
-            r#type: None,
-            ..int("u", 5)
-        };
-        let node = NodeProto {
-            attribute: vec![zero, untyped],
-            ..Default::default()
-        };
+        let zero = AttributeProto { i: None, ..int("z", 0) };
+        let untyped = AttributeProto { r#type: None, ..int("u", 5) };
+        let node = NodeProto { attribute: vec![zero, untyped], ..Default::default() };
         let a = Attrs::of(&node).unwrap();
         assert_eq!((a.int("z"), a.int("u")), (Ok(Some(0)), Ok(Some(5))));
     }

@@ -81,11 +81,7 @@ pub struct Fault {
 
 impl Fault {
     pub fn new(code: Code, message: impl Into<String>) -> Fault {
-        Fault {
-            code,
-            message: message.into(),
-            help: None,
-        }
+        Fault { code, message: message.into(), help: None }
     }
     pub fn help(mut self, help: impl Into<String>) -> Fault {
         self.help = Some(help.into());
@@ -93,20 +89,10 @@ impl Fault {
     }
     /// The diagnostic for a problem of the model as a whole.
     pub fn of_model(self) -> Diagnostic {
-        Diagnostic {
-            code: self.code,
-            node: None,
-            op: None,
-            message: self.message,
-            help: self.help,
-        }
+        Diagnostic { code: self.code, node: None, op: None, message: self.message, help: self.help }
     }
     pub fn at(self, node: &str, op: &str) -> Diagnostic {
-        Diagnostic {
-            node: Some(node.to_owned()),
-            op: Some(op.to_owned()),
-            ..self.of_model()
-        }
+        Diagnostic { node: Some(node.to_owned()), op: Some(op.to_owned()), ..self.of_model() }
     }
 }
 
@@ -156,12 +142,7 @@ mod tests {
 
     #[test]
     fn a_diagnostic_says_where_and_what_to_do() {
-        let d = Fault::new(Code::BadAttribute, "`group` is -3")
-            .help("use a positive count")
-            .at("/conv1", "Conv");
-        assert_eq!(
-            d.to_string(),
-            "error[ODC0112] node `/conv1` (Conv): `group` is -3\n  help: use a positive count"
-        );
+        let d = Fault::new(Code::BadAttribute, "`group` is -3").help("use a positive count").at("/conv1", "Conv");
+        assert_eq!(d.to_string(), "error[ODC0112] node `/conv1` (Conv): `group` is -3\n  help: use a positive count");
     }
 }

@@ -28,8 +28,7 @@ impl ImportError {
         let fault = Fault::new(self.code(), self.to_string());
         match self {
             ImportError::File(_) => fault,
-            ImportError::NotAModel { .. } => fault
-                .help("check that the file was copied in full, and that it is no Git LFS pointer"),
+            ImportError::NotAModel { .. } => fault.help("check that the file was copied in full, and that it is no Git LFS pointer"),
         }
         .of_model()
     }
@@ -67,10 +66,7 @@ impl Model {
     }
 
     fn decode(bytes: Bytes, name: &str, external: External) -> Result<Model, ImportError> {
-        let fail = |why: String| ImportError::NotAModel {
-            name: name.to_owned(),
-            why,
-        };
+        let fail = |why: String| ImportError::NotAModel { name: name.to_owned(), why };
         if bytes.is_empty() {
             return Err(fail("it is empty".into()));
         }
@@ -90,9 +86,7 @@ impl Model {
 
 /// `""` and `"ai.onnx"` are the same domain.
 pub fn opset_in(list: &[crate::proto::OperatorSetIdProto], domain: &str) -> Option<i64> {
-    list.iter()
-        .find(|o| canonical_domain(o.domain()) == canonical_domain(domain))
-        .map(|o| o.version())
+    list.iter().find(|o| canonical_domain(o.domain()) == canonical_domain(domain)).map(|o| o.version())
 }
 
 pub fn canonical_domain(domain: &str) -> &str {
@@ -105,20 +99,10 @@ mod tests {
     use crate::proto::{GraphProto, OperatorSetIdProto, TensorProto};
 
     fn model() -> ModelProto {
-        let weight = TensorProto {
-            name: Some("w".into()),
-            raw_data: Some(Bytes::from(vec![7; 4096])),
-            ..Default::default()
-        };
+        let weight = TensorProto { name: Some("w".into()), raw_data: Some(Bytes::from(vec![7; 4096])), ..Default::default() };
         ModelProto {
-            opset_import: vec![OperatorSetIdProto {
-                domain: Some("ai.onnx".into()),
-                version: Some(17),
-            }],
-            graph: Some(GraphProto {
-                initializer: vec![weight],
-                ..Default::default()
-            }),
+            opset_import: vec![OperatorSetIdProto { domain: Some("ai.onnx".into()), version: Some(17) }],
+            graph: Some(GraphProto { initializer: vec![weight], ..Default::default() }),
             ..Default::default()
         }
     }
@@ -128,10 +112,7 @@ mod tests {
         let bytes = Bytes::from(model().encode_to_vec());
         let range = bytes.as_ptr_range();
         let m = Model::from_bytes(bytes.clone()).unwrap();
-        let raw = m.proto.graph.as_ref().unwrap().initializer[0]
-            .raw_data
-            .clone()
-            .unwrap();
+        let raw = m.proto.graph.as_ref().unwrap().initializer[0].raw_data.clone().unwrap();
         assert!(range.contains(&raw.as_ptr()));
         assert_eq!(m.opset(""), Some(17));
         assert_eq!(m.opset("ai.onnx.ml"), None);
@@ -145,10 +126,7 @@ mod tests {
             failed += usize::from(Model::from_bytes(bytes.slice(..n)).is_err());
         }
         assert!(failed > 4000, "{failed}");
-        assert!(matches!(
-            Model::from_bytes(Bytes::new()),
-            Err(ImportError::NotAModel { .. })
-        ));
+        assert!(matches!(Model::from_bytes(Bytes::new()), Err(ImportError::NotAModel { .. })));
     }
 
     #[test]
@@ -157,9 +135,7 @@ mod tests {
         for n in 1..400 {
             let bytes: Vec<u8> = (0..n)
                 .map(|_| {
-                    x = x
-                        .wrapping_mul(6364136223846793005)
-                        .wrapping_add(1442695040888963407);
+                    x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                     (x >> 33) as u8
                 })
                 .collect();
@@ -172,30 +148,15 @@ mod tests {
     fn files_that_are_none() {
         let dir = std::env::temp_dir().join(format!("odc-onnx-load-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        assert!(matches!(
-            Model::open(&dir),
-            Err(ImportError::File(FileError::NotAFile(_, "folder")))
-        ));
-        assert!(matches!(
-            Model::open(dir.join("none.onnx")),
-            Err(ImportError::File(FileError::Missing(_)))
-        ));
+        assert!(matches!(Model::open(&dir), Err(ImportError::File(FileError::NotAFile(_, "folder")))));
+        assert!(matches!(Model::open(dir.join("none.onnx")), Err(ImportError::File(FileError::Missing(_)))));
         #[cfg(unix)]
         {
             let fifo = dir.join("fifo");
-            let made = std::process::Command::new("mkfifo")
-                .arg(&fifo)
-                .status()
-                .unwrap();
+            let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
             assert!(made.success());
-            assert!(matches!(
-                Model::open(&fifo),
-                Err(ImportError::File(FileError::NotAFile(_, "FIFO")))
-            ));
-            assert!(matches!(
-                Model::open("/dev/null"),
-                Err(ImportError::File(FileError::NotAFile(_, "device")))
-            ));
+            assert!(matches!(Model::open(&fifo), Err(ImportError::File(FileError::NotAFile(_, "FIFO")))));
+            assert!(matches!(Model::open("/dev/null"), Err(ImportError::File(FileError::NotAFile(_, "device")))));
         }
         let file = dir.join("m.onnx");
         std::fs::write(&file, model().encode_to_vec()).unwrap();

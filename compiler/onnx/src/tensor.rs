@@ -16,20 +16,13 @@ pub struct Tensor {
 
 impl Tensor {
     pub fn decode(t: &TensorProto, external: &External) -> Result<Tensor, Fault> {
-        let data_type = DataType::from_number(t.data_type()).ok_or_else(|| {
-            Fault::new(
-                Code::UnsupportedType,
-                format!("element type number {} is unknown", t.data_type()),
-            )
-        })?;
+        let data_type = DataType::from_number(t.data_type())
+            .ok_or_else(|| Fault::new(Code::UnsupportedType, format!("element type number {} is unknown", t.data_type())))?;
         let dims = sizes(&t.dims)?;
         let count = element_count(&dims)?;
         let size = byte_size(data_type, count)?;
         if t.segment.is_some() {
-            return Err(Fault::new(
-                Code::UnsupportedType,
-                "tensors stored in segments are not supported",
-            ));
+            return Err(Fault::new(Code::UnsupportedType, "tensors stored in segments are not supported"));
         }
         let data = if t.data_location() == DataLocation::External {
             external.read(&Location::parse(&t.external_data)?, size)?
@@ -40,71 +33,43 @@ impl Tensor {
             }
         };
         if data.len() as u64 != size {
-            let text = format!(
-                "holds {} bytes of data, but {}{dims:?} needs {size}",
-                data.len(),
-                data_type.as_str_name()
-            );
+            let text = format!("holds {} bytes of data, but {}{dims:?} needs {size}", data.len(), data_type.as_str_name());
             return Err(Fault::new(Code::TensorData, text));
         }
-        Ok(Tensor {
-            data_type,
-            dims,
-            data: clean_bool(data_type, data),
-        })
+        Ok(Tensor { data_type, dims, data: clean_bool(data_type, data) })
     }
 }
 
 fn sizes(dims: &[i64]) -> Result<Vec<u64>, Fault> {
-    let size = |d: &i64| {
-        u64::try_from(*d)
-            .map_err(|_| Fault::new(Code::TensorData, format!("has the negative size {d}")))
-    };
+    let size = |d: &i64| u64::try_from(*d).map_err(|_| Fault::new(Code::TensorData, format!("has the negative size {d}")));
     dims.iter().map(size).collect()
 }
 
 fn element_count(dims: &[u64]) -> Result<u64, Fault> {
     // A zero anywhere makes the tensor empty, but the other sizes must not overflow either.
-    let nonzero = dims
-        .iter()
-        .filter(|d| **d != 0)
-        .try_fold(1u64, |n, d| n.checked_mul(*d));
+    let nonzero = dims.iter().filter(|d| **d != 0).try_fold(1u64, |n, d| n.checked_mul(*d));
     match nonzero.filter(|n| *n <= i64::MAX as u64) {
         Some(n) => Ok(if dims.contains(&0) { 0 } else { n }),
-        None => Err(Fault::new(
-            Code::TensorData,
-            format!("has so many elements that counting them overflows: {dims:?}"),
-        )),
+        None => Err(Fault::new(Code::TensorData, format!("has so many elements that counting them overflows: {dims:?}"))),
     }
 }
 
 fn byte_size(data_type: DataType, count: u64) -> Result<u64, Fault> {
     use DataType::*;
     match data_type {
-        Float | Double | Float16 | Bfloat16 | Bool | Int8 | Int16 | Int32 | Int64 | Uint8
-        | Uint16 | Uint32 | Uint64 => {}
+        Float | Double | Float16 | Bfloat16 | Bool | Int8 | Int16 | Int32 | Int64 | Uint8 | Uint16 | Uint32 | Uint64 => {}
         // Packed and 8-bit floating types decode like the others once the IR has names for them.
-        Uint2 | Int2 | Uint4 | Int4 | Float4e2m1 | Float6e2m3 | Float6e3m2 | Float8e4m3fn
-        | Float8e4m3fnuz | Float8e5m2 | Float8e5m2fnuz | Float8e8m0 | Complex64 | Complex128
-        | String | Undefined => {
+        Uint2 | Int2 | Uint4 | Int4 | Float4e2m1 | Float6e2m3 | Float6e3m2 | Float8e4m3fn | Float8e4m3fnuz | Float8e5m2
+        | Float8e5m2fnuz | Float8e8m0 | Complex64 | Complex128 | String | Undefined => {
             return Err(unsupported(data_type));
         }
     }
     let bits = data_type.bits().ok_or_else(|| unsupported(data_type))?;
-    count
-        .checked_mul(bits)
-        .map(|b| b.div_ceil(8))
-        .ok_or_else(|| Fault::new(Code::TensorData, "its size in bytes overflows"))
+    count.checked_mul(bits).map(|b| b.div_ceil(8)).ok_or_else(|| Fault::new(Code::TensorData, "its size in bytes overflows"))
 }
 
 pub fn unsupported(data_type: DataType) -> Fault {
-    Fault::new(
-        Code::UnsupportedType,
-        format!(
-            "element type {} is not supported yet",
-            data_type.as_str_name()
-        ),
-    )
+    Fault::new(Code::UnsupportedType, format!("element type {} is not supported yet", data_type.as_str_name()))
 }
 
 /// The typed fields: which one holds a type, and how wide it is there, is ONNX's table.
@@ -115,20 +80,9 @@ fn typed_data(t: &TensorProto, data_type: DataType, count: u64) -> Result<Bytes,
         if have as u64 == count {
             return Ok(());
         }
-        Err(Fault::new(
-            Code::TensorData,
-            format!(
-                "{field} holds {have} elements, but {name}{:?} has {count}",
-                t.dims
-            ),
-        ))
+        Err(Fault::new(Code::TensorData, format!("{field} holds {have} elements, but {name}{:?} has {count}", t.dims)))
     };
-    let range = |v: &dyn std::fmt::Display| {
-        Fault::new(
-            Code::TensorData,
-            format!("the value {v} does not fit {name}"),
-        )
-    };
+    let range = |v: &dyn std::fmt::Display| Fault::new(Code::TensorData, format!("the value {v} does not fit {name}"));
     macro_rules! pack {
         ($field:ident, $($via:tt)*) => {{
             check(stringify!($field), t.$field.len())?;
@@ -160,11 +114,7 @@ fn typed_data(t: &TensorProto, data_type: DataType, count: u64) -> Result<Bytes,
 /// Kernels may rely on a bool being 0 or 1.
 fn clean_bool(data_type: DataType, data: Bytes) -> Bytes {
     if data_type == DataType::Bool && data.iter().any(|b| *b > 1) {
-        return data
-            .iter()
-            .map(|b| u8::from(*b != 0))
-            .collect::<Vec<_>>()
-            .into();
+        return data.iter().map(|b| u8::from(*b != 0)).collect::<Vec<_>>().into();
     }
     data
 }
@@ -177,113 +127,50 @@ mod tests {
         Tensor::decode(&t, &External::none())
     }
     fn proto(ty: DataType, dims: &[i64]) -> TensorProto {
-        TensorProto {
-            data_type: Some(ty as i32),
-            dims: dims.to_vec(),
-            ..Default::default()
-        }
+        TensorProto { data_type: Some(ty as i32), dims: dims.to_vec(), ..Default::default() }
     }
 
     #[test]
     fn raw_data_is_not_copied() {
         let raw = Bytes::from(vec![1u8; 24]);
-        let t = decode(TensorProto {
-            raw_data: Some(raw.clone()),
-            ..proto(DataType::Float, &[2, 3])
-        })
-        .unwrap();
+        let t = decode(TensorProto { raw_data: Some(raw.clone()), ..proto(DataType::Float, &[2, 3]) }).unwrap();
         assert_eq!(t.data.as_ptr(), raw.as_ptr());
         assert_eq!(t.dims, [2, 3]);
     }
 
     #[test]
     fn typed_fields() {
-        let t = decode(TensorProto {
-            int32_data: vec![0x3c00, 0x8000],
-            ..proto(DataType::Float16, &[2])
-        })
-        .unwrap();
+        let t = decode(TensorProto { int32_data: vec![0x3c00, 0x8000], ..proto(DataType::Float16, &[2]) }).unwrap();
         assert_eq!(&t.data[..], [0, 0x3c, 0, 0x80]);
-        let t = decode(TensorProto {
-            int32_data: vec![-1, 127],
-            ..proto(DataType::Int8, &[2])
-        })
-        .unwrap();
+        let t = decode(TensorProto { int32_data: vec![-1, 127], ..proto(DataType::Int8, &[2]) }).unwrap();
         assert_eq!(&t.data[..], [255, 127]);
-        let t = decode(TensorProto {
-            int32_data: vec![0, 7],
-            ..proto(DataType::Bool, &[2])
-        })
-        .unwrap();
+        let t = decode(TensorProto { int32_data: vec![0, 7], ..proto(DataType::Bool, &[2]) }).unwrap();
         assert_eq!(&t.data[..], [0, 1]);
-        let t = decode(TensorProto {
-            uint64_data: vec![u32::MAX as u64],
-            ..proto(DataType::Uint32, &[])
-        })
-        .unwrap();
+        let t = decode(TensorProto { uint64_data: vec![u32::MAX as u64], ..proto(DataType::Uint32, &[]) }).unwrap();
         assert_eq!(&t.data[..], [255; 4]);
-        let t = decode(TensorProto {
-            float_data: vec![1.5],
-            ..proto(DataType::Float, &[1])
-        })
-        .unwrap();
+        let t = decode(TensorProto { float_data: vec![1.5], ..proto(DataType::Float, &[1]) }).unwrap();
         assert_eq!(&t.data[..], 1.5f32.to_le_bytes());
-        assert!(
-            decode(TensorProto {
-                int32_data: vec![128],
-                ..proto(DataType::Int8, &[1])
-            })
-            .is_err()
-        );
-        assert!(
-            decode(TensorProto {
-                float_data: vec![1.0, 2.0],
-                ..proto(DataType::Float, &[3])
-            })
-            .is_err()
-        );
+        assert!(decode(TensorProto { int32_data: vec![128], ..proto(DataType::Int8, &[1]) }).is_err());
+        assert!(decode(TensorProto { float_data: vec![1.0, 2.0], ..proto(DataType::Float, &[3]) }).is_err());
     }
 
     #[test]
     fn sizes_must_agree_and_not_overflow() {
-        let raw = |dims: &[i64], n: usize| TensorProto {
-            raw_data: Some(vec![0; n].into()),
-            ..proto(DataType::Float, dims)
-        };
+        let raw = |dims: &[i64], n: usize| TensorProto { raw_data: Some(vec![0; n].into()), ..proto(DataType::Float, dims) };
         assert_eq!(decode(raw(&[2, 2], 15)).unwrap_err().code, Code::TensorData);
         assert_eq!(decode(raw(&[-1], 4)).unwrap_err().code, Code::TensorData);
-        for dims in [
-            &[i64::MAX, 2][..],
-            &[1 << 32, 1 << 32],
-            &[0, i64::MAX, i64::MAX],
-            &[i64::MAX],
-        ] {
-            assert_eq!(
-                decode(raw(dims, 4)).unwrap_err().code,
-                Code::TensorData,
-                "{dims:?}"
-            );
+        for dims in [&[i64::MAX, 2][..], &[1 << 32, 1 << 32], &[0, i64::MAX, i64::MAX], &[i64::MAX]] {
+            assert_eq!(decode(raw(dims, 4)).unwrap_err().code, Code::TensorData, "{dims:?}");
         }
         assert_eq!(decode(raw(&[0, 5], 0)).unwrap().data.len(), 0);
     }
 
     #[test]
     fn types_that_are_not_there_yet() {
-        for ty in [
-            DataType::Int4,
-            DataType::Float8e4m3fn,
-            DataType::String,
-            DataType::Complex64,
-        ] {
-            assert_eq!(
-                decode(proto(ty, &[1])).unwrap_err().code,
-                Code::UnsupportedType
-            );
+        for ty in [DataType::Int4, DataType::Float8e4m3fn, DataType::String, DataType::Complex64] {
+            assert_eq!(decode(proto(ty, &[1])).unwrap_err().code, Code::UnsupportedType);
         }
-        let t = TensorProto {
-            data_type: Some(999),
-            ..Default::default()
-        };
+        let t = TensorProto { data_type: Some(999), ..Default::default() };
         assert_eq!(decode(t).unwrap_err().code, Code::UnsupportedType);
     }
 }

@@ -238,6 +238,11 @@ impl Ranges {
                         }
                     }
                 };
+                // Between bounds that agree there is one value: `(h + 1) floordiv 64` with `h in 63..100` is 1.
+                let x = match self.interval(&x) {
+                    (lo, hi) if lo == hi => Dim::from(lo),
+                    _ => x,
+                };
                 for _ in 0..*e {
                     t = &t * &x;
                 }
@@ -368,6 +373,13 @@ mod tests {
         assert!(r.nonneg(&m));
         assert!(r.lt(&m, &8.into()));
         assert!(!r.lt(&m, &7.into()));
+    }
+
+    #[test]
+    fn one_possible_value_is_a_number() {
+        let mut r = Ranges::new();
+        r.set(Sym::new("h"), 63, Some(100.into()));
+        assert_eq!(r.simplify(&((s("h") + 1).floordiv(&64.into()) * s("n"))), s("n"));
     }
 
     #[test]

@@ -16,10 +16,10 @@ pub type Got<T> = Result<T, Fault>;
 pub type Out = Got<Vec<Val>>;
 pub type Handler = fn(&mut Call) -> Out;
 
-pub struct Call<'c> {
+pub struct Call<'c, 'n> {
     pub build: &'c mut Build,
-    pub node: &'c NodeProto,
-    pub attrs: &'c Attrs<'c>,
+    pub node: &'n NodeProto,
+    pub attrs: &'c Attrs<'n>,
     pub opset: i64,
     pub inputs: Vec<Option<Val>>,
     pub external: &'c External,
@@ -49,8 +49,8 @@ pub fn dtype(t: DataType) -> Got<DType> {
         Uint32 => DType::U32,
         Uint64 => DType::U64,
         Bool => DType::Bool,
-        Uint2 | Int2 | Uint4 | Int4 | Float4e2m1 | Float6e2m3 | Float6e3m2 | Float8e4m3fn | Float8e4m3fnuz | Float8e5m2 | Float8e5m2fnuz
-        | Float8e8m0 | Complex64 | Complex128 | String | Undefined => return Err(unsupported(t)),
+        Uint2 | Int2 | Uint4 | Int4 | Float4e2m1 | Float6e2m3 | Float6e3m2 | Float8e4m3fn | Float8e4m3fnuz | Float8e5m2
+        | Float8e5m2fnuz | Float8e8m0 | Complex64 | Complex128 | String | Undefined => return Err(unsupported(t)),
     })
 }
 
@@ -69,7 +69,7 @@ pub fn constant(t: &TensorProto, external: &External) -> Got<Val> {
     Ok(Val::constant(TensorType::of(dtype(t.data_type)?, &shape), t))
 }
 
-impl Call<'_> {
+impl Call<'_, '_> {
     pub fn opt(&self, k: usize) -> Option<Val> {
         self.inputs.get(k).cloned().flatten()
     }
@@ -140,7 +140,11 @@ impl Call<'_> {
     }
 
     pub fn same_dtype(&self, a: &Val, b: &Val) -> Got<DType> {
-        if a.dtype() == b.dtype() { Ok(a.dtype()) } else { Err(operand(format!("operands are {} and {}, must be of one type", a.ty, b.ty))) }
+        if a.dtype() == b.dtype() {
+            Ok(a.dtype())
+        } else {
+            Err(operand(format!("operands are {} and {}, must be of one type", a.ty, b.ty)))
+        }
     }
     pub fn want_rank(&self, v: &Val, least: usize, what: &str) -> Got<()> {
         if v.rank() >= least { Ok(()) } else { Err(operand(format!("{what} is {}, needs at least {least} axes", v.ty))) }

@@ -39,11 +39,11 @@ pub struct Dims {
     used_options: BTreeSet<String>,
 }
 
-/// A graph input, as far as sizes go. `grows` marks an input that something is appended to: it may start empty.
+/// A graph input, as far as sizes go. `grows` lists the axes along which something is appended to it: those may start empty.
 pub struct Input<'m> {
     pub name: &'m str,
     pub dims: &'m [Dimension],
-    pub grows: bool,
+    pub grows: Vec<usize>,
 }
 
 /// Letters, digits and `_` only: what every text form and target language takes as a name.
@@ -158,7 +158,11 @@ impl Dims {
             let all: Vec<_> = self.names.values().map(Sym::name).collect();
             let renamed = self.options.values().any(|o| *o == DimOption::Is(key.clone()));
             if !renamed {
-                let have = if all.is_empty() { "the model has fixed sizes only".into() } else { format!("the model's dims are: {}", all.join(", ")) };
+                let have = if all.is_empty() {
+                    "the model has fixed sizes only".into()
+                } else {
+                    format!("the model's dims are: {}", all.join(", "))
+                };
                 out.push(Fault::new(Code::BadDim, format!("the model has no dim `{}`", key.escape_debug())).help(have).of_model());
             }
         }
@@ -168,7 +172,11 @@ impl Dims {
     fn find_symbols(&mut self, inputs: &[Input], shapes: &[Vec<Dim>], out: &mut Vec<Diagnostic>) {
         let mut all: Vec<Sym> = vec![];
         for d in shapes.iter().flatten() {
-            d.visit_syms(&mut |s| if !all.contains(s) { all.push(s.clone()) });
+            d.visit_syms(&mut |s| {
+                if !all.contains(s) {
+                    all.push(s.clone())
+                }
+            });
         }
         self.order = all.clone();
         for s in all {
@@ -176,19 +184,18 @@ impl Dims {
             let plain = axes().find(|(_, _, d)| d.as_sym() == Some(&s));
             // `8*s`, `s + 1`: still readable from one axis.
             let linear = || {
-                axes().find(|(_, _, d)| {
-                    d.linear_in(&s).is_some_and(|(a, b)| a.as_const().is_some_and(|a| a > 0) && b.as_const().is_some())
-                })
+                axes().find(|(_, _, d)| d.linear_in(&s).is_some_and(|(a, b)| a.as_const().is_some_and(|a| a > 0) && b.as_const().is_some()))
             };
             let Some((input, axis, _)) = plain.or_else(linear) else {
-                let f = Fault::new(Code::BadSignature, format!("no input has the size `{s}` by itself, so it cannot be read from the inputs"));
+                let f =
+                    Fault::new(Code::BadSignature, format!("no input has the size `{s}` by itself, so it cannot be read from the inputs"));
                 out.push(f.help("fix it with --dim").of_model());
                 continue;
             };
             let (base, factor) = self.facts.scaled.get(&s).cloned().unwrap_or((s.clone(), 1));
             let raw = self.names.iter().find(|(_, n)| **n == base).map_or("", |(r, _)| r.as_str());
             let option = [raw, base.name()].iter().find_map(|k| self.options.get(*k));
-            let may_be_empty = axes().any(|(i, _, d)| i.grows && d.uses(&s));
+            let may_be_empty = axes().any(|(i, axis, d)| i.grows.contains(&axis) && d.uses(&s));
             let mut bounds = match option {
                 Some(DimOption::Bounds(lo, hi)) => (*lo, *hi),
                 Some(DimOption::Is(_)) | None => (i64::from(!may_be_empty), None),
@@ -198,7 +205,10 @@ impl Dims {
                 bounds = (bounds.0.max(*lo), least(bounds.1, *hi));
             }
             if bounds.1.is_some_and(|hi| hi < bounds.0) {
-                let f = Fault::new(Code::BadDim, format!("no value of `{s}` suits the model: it must be at least {} and at most {}", bounds.0, bounds.1.unwrap_or(0)));
+                let f = Fault::new(
+                    Code::BadDim,
+                    format!("no value of `{s}` suits the model: it must be at least {} and at most {}", bounds.0, bounds.1.unwrap_or(0)),
+                );
                 out.push(f.of_model());
             }
             let origin = Some(Origin { input: input.name.to_owned(), axis });
@@ -260,7 +270,11 @@ impl Dims {
 
     fn narrow(&mut self, s: Sym, lo: i64, hi: Option<i64>) {
         let old = self.facts.bounds.get(&s).copied().unwrap_or((0, None));
-        self.facts.bounds.insert(s, (old.0.max(lo), least(old.1, hi)));
+        let now = (old.0.max(lo), least(old.1, hi));
+        self.facts.bounds.insert(s.clone(), now);
+        if now.1 == Some(now.0) {
+            self.facts.replace.push((s, Dim::from(now.0)));
+        }
     }
 }
 
@@ -286,8 +300,6 @@ fn raw_name(input: &str, axis: usize, dim: &Dimension) -> Option<String> {
 
 /// Is `raw` an expression over names that inputs have as whole dims?
 fn expressible(raw: &str, inputs: &[Input]) -> bool {
-    let whole = |n: &str| {
-        inputs.iter().any(|i| i.dims.iter().any(|d| matches!(&d.value, Some(DimValue::DimParam(p)) if p.trim() == n)))
-    };
+    let whole = |n: &str| inputs.iter().any(|i| i.dims.iter().any(|d| matches!(&d.value, Some(DimValue::DimParam(p)) if p.trim() == n)));
     expr::parse(raw, &mut |n| whole(n).then(|| Dim::sym(n))).is_some()
 }

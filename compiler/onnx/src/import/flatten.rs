@@ -231,7 +231,9 @@ fn order<'m>(steps: Vec<Step<'m>>, graph: &GraphProto, out: &mut Vec<Diagnostic>
         }
     }
     let sorted = waits.iter().zip(steps.iter().enumerate()).all(|(w, (k, s))| {
-        *w == 0 || s.node.input.iter().filter_map(|i| producer.get(i.as_str())).all(|p| *p < k) && s.node.attribute.iter().all(|a| a.g.is_none())
+        *w == 0
+            || s.node.input.iter().filter_map(|i| producer.get(i.as_str())).all(|p| *p < k)
+                && s.node.attribute.iter().all(|a| a.g.is_none())
     });
     if sorted {
         return steps;
@@ -250,7 +252,8 @@ fn order<'m>(steps: Vec<Step<'m>>, graph: &GraphProto, out: &mut Vec<Diagnostic>
     let mut steps: Vec<Option<Step>> = steps.into_iter().map(Some).collect();
     let ordered = sequence.iter().filter_map(|k| steps[*k].take()).collect();
     if let Some(s) = steps.iter().flatten().next() {
-        let f = Fault::new(Code::Cycle, format!("this node and {} others wait for each other in a circle", steps.iter().flatten().count() - 1));
+        let f =
+            Fault::new(Code::Cycle, format!("this node and {} others wait for each other in a circle", steps.iter().flatten().count() - 1));
         out.push(f.at(&s.name, &s.op()));
     }
     ordered

@@ -11,7 +11,8 @@ fn zip(shape: &[i64], operands: &[&Val], f: impl Fn(&[&Elem]) -> Option<Elem>) -
     let count = odc_ir::core::element_count(shape).filter(|n| *n <= MAX_KNOWN)?;
     let mut out = Vec::with_capacity(count);
     for k in 0..count {
-        let row: Option<Vec<&Elem>> = operands.iter().map(|v| v.known.as_ref()?.get(source_index(k, shape, &v.ty.static_shape()?)?)).collect();
+        let row: Option<Vec<&Elem>> =
+            operands.iter().map(|v| v.known.as_ref()?.get(source_index(k, shape, &v.ty.static_shape()?)?)).collect();
         out.push(f(&row?)?);
     }
     Some(out)

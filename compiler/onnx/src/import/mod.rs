@@ -42,7 +42,9 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Module, Vec<Diag
     let mut out = vec![];
     match model.opset("") {
         Some(v) if OPSETS.contains(&v) => {}
-        Some(v) => out.push(Fault::new(Code::Opset, format!("opset {v} is not supported; supported are {} to {}", OPSETS.start(), OPSETS.end())).of_model()),
+        Some(v) => out.push(
+            Fault::new(Code::Opset, format!("opset {v} is not supported; supported are {} to {}", OPSETS.start(), OPSETS.end())).of_model(),
+        ),
         None => out.push(Fault::new(Code::Opset, "the model does not say which version of ai.onnx it was written for").of_model()),
     }
     let steps = flatten::flatten(&model.proto, graph, &options.limits, &mut out);
@@ -97,7 +99,8 @@ impl<'m> Round<'m> {
                 }
             }
         }
-        let declared: BTreeMap<&str, &ValueInfoProto> = self.graph.value_info.iter().chain(&self.graph.output).map(|v| (v.name(), v)).collect();
+        let declared: BTreeMap<&str, &ValueInfoProto> =
+            self.graph.value_info.iter().chain(&self.graph.output).map(|v| (v.name(), v)).collect();
         for step in self.steps {
             build.loc = Loc::new(&step.name);
             let result = self.step(step, &mut build, &values, &mut out);
@@ -115,11 +118,7 @@ impl<'m> Round<'m> {
         }
         build.loc = Loc::none();
         let results = self.results(&mut build, &values, &mut out);
-        if out.is_empty() {
-            Pass::Done(Box::new(build.finish(results)))
-        } else {
-            Pass::Failed(out)
-        }
+        if out.is_empty() { Pass::Done(Box::new(build.finish(results))) } else { Pass::Failed(out) }
     }
 
     /// Element types, dims and shapes of the inputs.
@@ -135,12 +134,19 @@ impl<'m> Round<'m> {
                 }
             };
             types.push(dtype);
-            let grows = i.name().contains("past")
-                || self.steps.iter().any(|s| s.node.op_type() == "Concat" && s.node.input.iter().any(|n| n == i.name()));
+            let grows = self.appended_axes(i.name(), dims.len());
             list.push(Input { name: i.name(), dims, grows });
         }
         let (dims, shapes) = Dims::declare(&list, self.options, facts, out);
         (types, dims, shapes)
+    }
+
+    /// The axes along which nodes append something to an input, as to a cache.
+    fn appended_axes(&self, input: &str, rank: usize) -> Vec<usize> {
+        let concats = self.steps.iter().filter(|s| s.node.op_type() == "Concat" && s.node.input.iter().any(|n| n == input));
+        let axis = |s: &Step| s.node.attribute.iter().find(|a| a.name() == "axis").map(|a| a.i());
+        let front = |a: i64| usize::try_from(if a < 0 { a.saturating_add(rank as i64) } else { a }).ok();
+        concats.filter_map(axis).filter_map(front).collect()
     }
 
     fn step(&self, step: &Step, build: &mut Build, values: &BTreeMap<&str, Val>, out: &mut Vec<Diagnostic>) -> Option<Vec<Val>> {
@@ -168,7 +174,13 @@ impl<'m> Round<'m> {
         let given = names.iter().rposition(|n| !n.is_empty()).map_or(0, |k| k + 1);
         if given < row.inputs.0 || given > row.inputs.1 {
             let (lo, hi) = row.inputs;
-            let takes = if lo == hi { format!("{lo}") } else if hi == usize::MAX { format!("{lo} or more") } else { format!("{lo} to {hi}") };
+            let takes = if lo == hi {
+                format!("{lo}")
+            } else if hi == usize::MAX {
+                format!("{lo} or more")
+            } else {
+                format!("{lo} to {hi}")
+            };
             report(Fault::new(Code::Arity, format!("has {given} inputs, takes {takes}")));
             return None;
         }
@@ -189,7 +201,10 @@ impl<'m> Round<'m> {
         match result {
             Ok(v) => {
                 for name in attrs.unread() {
-                    report(Fault::new(Code::UnknownAttribute, format!("attribute `{}` is not known for opset {opset}", name.escape_debug())));
+                    report(Fault::new(
+                        Code::UnknownAttribute,
+                        format!("attribute `{}` is not known for opset {opset}", name.escape_debug()),
+                    ));
                 }
                 Some(v)
             }

@@ -133,7 +133,9 @@ impl Window {
             return Ok(x.clone());
         }
         if open_end {
-            return Err(unsupported_use("SAME padding that depends on a symbolic size is not supported here").help("fix the size with --dim"));
+            return Err(
+                unsupported_use("SAME padding that depends on a symbolic size is not supported here").help("fix the size with --dim")
+            );
         }
         let mut before = vec![Dim::ZERO; 2];
         let mut shape: Vec<Dim> = x.shape().iter().take(2).cloned().collect();

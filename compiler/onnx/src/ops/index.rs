@@ -69,7 +69,10 @@ pub fn gather_nd(c: &mut Call) -> Out {
     let batch = c.attrs.int_or("batch_dims", 0)?;
     let batch_dims = usize::try_from(batch).map_err(|_| bad("batch_dims", format!("is {batch}")))?;
     let (tuple, lead) = ind.shape().split_last().ok_or_else(|| operand("indices are a scalar"))?;
-    let depth = tuple.as_const().and_then(|k| usize::try_from(k).ok()).ok_or_else(|| unsupported_use("the length of an index tuple must be constant"))?;
+    let depth = tuple
+        .as_const()
+        .and_then(|k| usize::try_from(k).ok())
+        .ok_or_else(|| unsupported_use("the length of an index tuple must be constant"))?;
     if batch_dims >= ind.rank() || batch_dims.saturating_add(depth) > x.rank() {
         return Err(operand(format!("index tuples of {} do not fit data {}", ind.ty, x.ty)));
     }
@@ -81,7 +84,8 @@ pub fn gather_nd(c: &mut Call) -> Out {
 }
 
 fn scatter_fn(c: &Call) -> Got<ScatterFn> {
-    let all = [("none", ScatterFn::Replace), ("add", ScatterFn::Add), ("mul", ScatterFn::Mul), ("max", ScatterFn::Max), ("min", ScatterFn::Min)];
+    let all =
+        [("none", ScatterFn::Replace), ("add", ScatterFn::Add), ("mul", ScatterFn::Mul), ("max", ScatterFn::Max), ("min", ScatterFn::Min)];
     c.attrs.choice("reduction", "none", &all)
 }
 
@@ -90,7 +94,10 @@ pub fn scatter_nd(c: &mut Call) -> Out {
     c.same_dtype(&x, &updates)?;
     c.want_rank(&ind, 1, "indices")?;
     let (tuple, lead) = ind.shape().split_last().ok_or_else(|| operand("indices are a scalar"))?;
-    let depth = tuple.as_const().and_then(|k| usize::try_from(k).ok()).ok_or_else(|| unsupported_use("the length of an index tuple must be constant"))?;
+    let depth = tuple
+        .as_const()
+        .and_then(|k| usize::try_from(k).ok())
+        .ok_or_else(|| unsupported_use("the length of an index tuple must be constant"))?;
     let want: Vec<Dim> = lead.iter().chain(x.shape().iter().skip(depth)).cloned().collect();
     if depth > x.rank() || updates.rank() != want.len() {
         return Err(operand(format!("updates {} and indices {} do not fit data {}", updates.ty, ind.ty, x.ty)));

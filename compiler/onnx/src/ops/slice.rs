@@ -2,8 +2,8 @@
 
 use crate::attrs::bad;
 use crate::diag::{Code, Fault};
-use crate::import::dims::Dims;
 use crate::import::call::{Call, Got, Out, operand, unsupported_use};
+use crate::import::dims::Dims;
 use crate::import::known;
 use crate::import::value::Val;
 use odc_ir::core::Dim;

@@ -14,9 +14,7 @@ pub use tensor_shape_proto::dimension::Value as DimValue;
 impl DataType {
     /// The type that a number in a file names; `None` for numbers newer than this list.
     pub fn from_number(number: i32) -> Option<DataType> {
-        DataType::try_from(number)
-            .ok()
-            .filter(|t| *t != DataType::Undefined)
+        DataType::try_from(number).ok().filter(|t| *t != DataType::Undefined)
     }
 
     /// Bits of one element in ONNX's packed layout; `None` for strings.
@@ -27,8 +25,7 @@ impl DataType {
             Uint2 | Int2 => 2,
             Uint4 | Int4 | Float4e2m1 => 4,
             Float6e2m3 | Float6e3m2 => 6,
-            Uint8 | Int8 | Bool | Float8e4m3fn | Float8e4m3fnuz | Float8e5m2 | Float8e5m2fnuz
-            | Float8e8m0 => 8,
+            Uint8 | Int8 | Bool | Float8e4m3fn | Float8e4m3fnuz | Float8e5m2 | Float8e5m2fnuz | Float8e8m0 => 8,
             Uint16 | Int16 | Float16 | Bfloat16 => 16,
             Uint32 | Int32 | Float => 32,
             Uint64 | Int64 | Double | Complex64 => 64,
