@@ -2,5 +2,7 @@
 //! one that means the same; the pipeline that orders them is the compiler's.
 
 pub mod fuse;
+pub mod lower_loop;
+pub mod schedule;
 pub mod lower_tensor;
 pub mod plan;

@@ -7,7 +7,7 @@ mod schedule;
 
 pub use crate::core::TensorType;
 pub use ops::*;
-pub use program::{Expr, ExprId, Index, Program};
+pub use program::{Expr, ExprId, Index, Program, operands};
 pub use schedule::*;
 
 use crate::core::{self, Level};

@@ -148,3 +148,8 @@ pub fn dispatch_count(func: &Func) -> usize {
 fn count(b: &Block<tensor::Tensor>) -> usize {
     b.ops.iter().filter(|o| matches!(o.op, Op::Dispatch { .. })).count()
 }
+
+/// Drops operands that no load of a structured op reads.
+pub(crate) fn tidy_operands(op: &mut Operation) {
+    absorb::drop_unused_operands(op);
+}

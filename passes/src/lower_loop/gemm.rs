@@ -1,0 +1,364 @@
+//! The `gemm` template: register tiles of `tile` rows by columns, the whole depth in one sweep, the epilogue on the accumulators.
+//!
+//! ```text
+//! for grid (batch, row block, column block)
+//!   [stage the block's right-hand columns into panels]
+//!   for row tile, for column tile
+//!     acc = sum over k of splat(lhs[row, k]) * rhs[k, columns]
+//!     result = epilogue(acc)
+//! ```
+
+use super::emit::Emit;
+use super::expr::{ExprEmit, Lanes, Val, store};
+use super::flat::{FlatOp, flatten, unflatten};
+use super::{Region, grid_sym, stage};
+use crate::schedule::contraction::{Contraction, contraction, depth_stride, drop_ones, extent, flat_groups};
+use odc_ir::core::{Binary, DType, Dim, Range, Ranges, Scalar, Sym, Value};
+use odc_ir::loops::{LoopKind, LoopType, Op};
+use odc_ir::tensor::{Access, Axes, Program};
+use std::collections::BTreeMap;
+
+const LANES: i64 = 4;
+/// Steps of the depth loop written out.
+const UNROLL: i64 = 4;
+
+pub(super) struct Gemm<'a> {
+    pub c: Contraction,
+    op: FlatOp,
+    region: &'a Region<'a>,
+    pub mr: i64,
+    pub nr: i64,
+    pub rows: Dim,
+    pub columns: Dim,
+    pub depth: Dim,
+    row_tile: Sym,
+    column_tile: Sym,
+    k: Sym,
+}
+
+/// Where the right-hand side of a tile comes from.
+#[derive(Clone, Copy)]
+enum Rhs {
+    Direct,
+    /// A panel pointer, the first tile it holds is the block's.
+    Panels(Value),
+    /// A panel pointer that holds this tile alone.
+    Alone(Value),
+}
+
+pub(super) fn lower(e: &mut Emit, region: &Region<'_>) -> Option<Dim> {
+    let [op] = region.block.ops.as_slice() else { return None };
+    let c = contraction(op, &|v| region.types(v), &e.ranges)?;
+    let mut flat = flatten(op, &|v| region.types(v), &e.ranges.clone(), &[], 0)?;
+    flat.epilogue = flat.epilogue.map_dims(&|d| drop_ones(d, &op.op));
+    flat.store = drop_ones(&flat.store, &op.op);
+    let s = region.schedule;
+    let ([mr, nr], [mc, nc]) = (<[i64; 2]>::try_from(s.tile.clone()).ok()?, <[i64; 2]>::try_from(s.block.clone()).ok()?);
+    let (rows, columns, depth) = (extent(&c.m), extent(&c.n), extent(&c.k));
+    let g = Gemm {
+        c,
+        op: flat,
+        region,
+        mr,
+        nr,
+        rows,
+        columns,
+        depth,
+        row_tile: Sym::new("$mt"),
+        column_tile: Sym::new("$nt"),
+        k: Sym::new("$k"),
+    };
+    let staged = s.access.get(1) == Some(&Access::Staged);
+    g.emit(e, mc / mr, nc / nr, staged)
+}
+
+impl Gemm<'_> {
+    fn emit(&self, e: &mut Emit, row_tiles_a_block: i64, column_tiles_a_block: i64, staged: bool) -> Option<Dim> {
+        let row_tiles = self.rows.ceildiv(&Dim::from(self.mr));
+        let column_tiles = self.columns.ceildiv(&Dim::from(self.nr));
+        let (mb, nb) = ((Sym::new("$mb"), row_tiles.ceildiv(&row_tiles_a_block.into())), (Sym::new("$nb"), column_tiles.ceildiv(&column_tiles_a_block.into())));
+        let mut grid_axes: Axes = self.c.batch.clone();
+        grid_axes.extend([nb.clone(), mb.clone()]);
+        let grid = extent(&grid_axes);
+        let panels = staged.then(|| e.scratch(DType::F32, &(&self.depth * (column_tiles_a_block * self.nr))));
+        let readable = staged || self.padded_columns(&e.ranges);
+        let edge_panel = (!readable).then(|| e.scratch(DType::F32, &(&self.depth * self.nr)));
+        let spill = e.scratch(DType::F32, &Dim::from(self.mr * self.nr));
+        let (zero, end) = (e.index(0), e.dim(&grid));
+        let counter = grid_sym();
+        let range = Range { lo: Dim::ZERO, hi: Some(&grid - 1) };
+        e.for_loop(LoopKind::Grid, &counter, (zero, end, 1), range, &[], &mut |e, _| {
+            let (at, _) = unflatten(&grid_axes, &Dim::from(&counter));
+            for (s, n) in &grid_axes {
+                let v = e.dim(&at[s]);
+                e.define(s.clone(), v, Range { lo: Dim::ZERO, hi: Some(n - 1) });
+            }
+            let rows = self.tiles(e, &mb.0, row_tiles_a_block, &row_tiles);
+            let columns = self.tiles(e, &nb.0, column_tiles_a_block, &column_tiles);
+            let rhs = match panels {
+                Some(p) => {
+                    let base = Dim::from(&nb.0) * column_tiles_a_block;
+                    stage::fill(e, self, p, columns, &base, self.pointer(self.c.rhs.operand));
+                    Rhs::Panels(p)
+                }
+                None => Rhs::Direct,
+            };
+            let row_range = Range { lo: Dim::ZERO, hi: Some(&row_tiles - 1) };
+            let column_range = Range { lo: Dim::ZERO, hi: Some(&column_tiles - 1) };
+            let base = Dim::from(&nb.0) * column_tiles_a_block;
+            // Panels stay in cache while a row tile passes over them; in place, a column panel stays while rows pass.
+            if staged {
+                e.for_loop(LoopKind::Serial, &self.row_tile, (rows.0, rows.1, 1), row_range, &[], &mut |e, _| {
+                    e.for_loop(LoopKind::Serial, &self.column_tile, (columns.0, columns.1, 1), column_range.clone(), &[], &mut |e, _| {
+                        self.tile(e, rhs, &base, spill);
+                        vec![]
+                    });
+                    vec![]
+                });
+            } else {
+                e.for_loop(LoopKind::Serial, &self.column_tile, (columns.0, columns.1, 1), column_range, &[], &mut |e, _| {
+                    self.column(e, rows, &row_range, &base, edge_panel, spill);
+                    vec![]
+                });
+            }
+            vec![]
+        });
+        Some(grid)
+    }
+
+    pub fn pointer(&self, operand: u32) -> Value {
+        self.region.pointers[operand as usize].1
+    }
+
+    /// Tiles `[block * size, min(.., tiles))`.
+    fn tiles(&self, e: &mut Emit, block: &Sym, size: i64, tiles: &Dim) -> (Value, Value) {
+        let lo = e.dim(&(Dim::from(block) * size));
+        let size = e.index(size);
+        let hi = e.binary(Binary::Add, lo, size);
+        let all = e.dim(tiles);
+        (lo, e.binary(Binary::Min, hi, all))
+    }
+
+    /// All rows of the block against one column tile; the last tile goes through a panel if it may not be read in full.
+    fn column(&self, e: &mut Emit, rows: (Value, Value), range: &Range, base: &Dim, edge: Option<Value>, spill: Value) {
+        let sweep = |e: &mut Emit, rhs: Rhs| {
+            e.for_loop(LoopKind::Serial, &self.row_tile, (rows.0, rows.1, 1), range.clone(), &[], &mut |e, _| {
+                self.tile(e, rhs, base, spill);
+                vec![]
+            });
+            vec![]
+        };
+        let Some(panel) = edge else {
+            sweep(e, Rhs::Direct);
+            return;
+        };
+        let end = e.dim(&((Dim::from(&self.column_tile) + 1) * self.nr));
+        let n = e.dim(&self.columns);
+        let whole = e.binary(Binary::Le, end, n);
+        e.if_else(whole, &[], &mut |e| sweep(e, Rhs::Direct), &mut |e| {
+            let lo = e.dim(&Dim::from(&self.column_tile));
+            let hi = e.dim(&(Dim::from(&self.column_tile) + 1));
+            stage::fill(e, self, panel, (lo, hi), &Dim::from(&self.column_tile), self.pointer(self.c.rhs.operand));
+            sweep(e, Rhs::Alone(panel))
+        });
+    }
+
+    /// May whole tiles of the right side be read in place, the last one included?
+    fn padded_columns(&self, ranges: &Ranges) -> bool {
+        if self.columns.as_const().is_some_and(|n| n % self.nr == 0) {
+            return true;
+        }
+        padded(&self.c.rhs.offset, &self.c.n, &self.columns, self.nr, &self.all(ranges), self.op.sources.get(self.c.rhs.operand as usize).map(|s| Dim::product(&s.shape)))
+    }
+    fn padded_rows(&self, ranges: &Ranges) -> bool {
+        if self.rows.as_const().is_some_and(|n| n % self.mr == 0) {
+            return true;
+        }
+        padded(&self.c.lhs.offset, &self.c.m, &self.rows, self.mr, &self.all(ranges), self.op.sources.get(self.c.lhs.operand as usize).map(|s| Dim::product(&s.shape)))
+    }
+
+    fn all(&self, ranges: &Ranges) -> Ranges {
+        let c = &self.c;
+        ranges.with_axes(c.batch.iter().chain(&c.m).chain(&c.n).chain(&c.k).map(|(s, n)| (s, n)))
+    }
+
+    fn row(&self, i: i64) -> Dim {
+        Dim::from(&self.row_tile) * self.mr + i
+    }
+    fn column_at(&self, j: i64) -> Dim {
+        Dim::from(&self.column_tile) * self.nr + j
+    }
+
+    /// One register tile.
+    fn tile(&self, e: &mut Emit, rhs: Rhs, base: &Dim, spill: Value) {
+        let groups = self.nr / LANES;
+        let vty = LoopType::Vector(DType::F32, LANES as u32);
+        let zero = e.constant(Scalar::Float(0.0), vty);
+        let inits = vec![zero; (self.mr * groups) as usize];
+        let (start, end) = (e.index(0), e.dim(&self.depth));
+        let unrolled = self.depth.as_const().is_none_or(|k| k >= UNROLL);
+        let range = Range { lo: Dim::ZERO, hi: Some(&self.depth - 1) };
+        let lhs_rows: Vec<Dim> = {
+            let clamp = !self.padded_rows(&e.ranges);
+            (0..self.mr)
+                .map(|i| {
+                    let row = if clamp { self.row(i).min_with(&(&self.rows - 1)) } else { self.row(i) };
+                    self.lhs_at(e, &row)
+                })
+                .collect()
+        };
+        let rhs_columns: Vec<Dim> = (0..groups).map(|q| self.rhs_at(e, rhs, base, q * LANES)).collect();
+        let rhs_pointer = match rhs {
+            Rhs::Direct => self.pointer(self.c.rhs.operand),
+            Rhs::Panels(p) | Rhs::Alone(p) => p,
+        };
+        let lhs_pointer = self.pointer(self.c.lhs.operand);
+        let step = |e: &mut Emit, accs: &mut Vec<Value>, u: i64| {
+            let at_k = |d: &Dim| d.subst(&|s| (*s == self.k).then(|| Dim::from(s) + u));
+            let b: Vec<Value> = rhs_columns
+                .iter()
+                .map(|d| {
+                    let o = e.dim(&at_k(d));
+                    e.load(rhs_pointer, o, vty)
+                })
+                .collect();
+            for (i, d) in lhs_rows.iter().enumerate() {
+                let o = e.dim(&at_k(d));
+                let a = e.load(lhs_pointer, o, LoopType::Scalar(DType::F32));
+                let a = e.op(Op::Splat {}, &[a], vty);
+                for (q, b) in b.iter().enumerate() {
+                    let at = i * groups as usize + q;
+                    accs[at] = e.op(Op::Fma {}, &[a, *b, accs[at]], vty);
+                }
+            }
+        };
+        let mut accs = inits;
+        let mut from = start;
+        if unrolled {
+            let u = e.index(UNROLL);
+            let whole = e.binary(Binary::Div, end, u);
+            from = e.binary(Binary::Mul, whole, u);
+            accs = e.for_loop(LoopKind::Serial, &self.k, (start, from, UNROLL), range.clone(), &accs, &mut |e, carried| {
+                let mut a = carried.to_vec();
+                (0..UNROLL).for_each(|u| step(e, &mut a, u));
+                a
+            });
+        }
+        if !(unrolled && self.depth.as_const().is_some_and(|k| k % UNROLL == 0)) {
+            accs = e.for_loop(LoopKind::Serial, &self.k, (from, end, 1), range, &accs, &mut |e, carried| {
+                let mut a = carried.to_vec();
+                step(e, &mut a, 0);
+                a
+            });
+        }
+        self.finish_tile(e, &accs, spill);
+    }
+
+    fn lhs_at(&self, e: &Emit, row: &Dim) -> Dim {
+        let all = self.all(&e.ranges);
+        let stride = depth_stride(&self.c.lhs.offset, &self.c.k, &all).unwrap_or(Dim::ZERO);
+        let start = self.c.lhs.offset.subst(&|s| self.c.k.iter().any(|(x, _)| x == s).then_some(Dim::ZERO));
+        flat_groups(&start, &[(&self.c.m, row.clone())], &e.ranges) + stride * Dim::from(&self.k)
+    }
+
+    fn rhs_at(&self, e: &Emit, rhs: Rhs, base: &Dim, j: i64) -> Dim {
+        let panel = &self.depth * self.nr;
+        let inside = Dim::from(&self.k) * self.nr + j;
+        match rhs {
+            Rhs::Panels(_) => (Dim::from(&self.column_tile) - base) * panel + inside,
+            Rhs::Alone(_) => inside,
+            Rhs::Direct => {
+                let all = self.all(&e.ranges);
+                let stride = depth_stride(&self.c.rhs.offset, &self.c.k, &all).unwrap_or(Dim::ZERO);
+                let start = self.c.rhs.offset.subst(&|s| self.c.k.iter().any(|(x, _)| x == s).then_some(Dim::ZERO));
+                flat_groups(&start, &[(&self.c.n, self.column_at(j))], &e.ranges) + stride * Dim::from(&self.k)
+            }
+        }
+    }
+
+    /// Epilogue and store: by vectors for a whole tile, element by element from a spilled tile at the edges.
+    fn finish_tile(&self, e: &mut Emit, accs: &[Value], spill: Value) {
+        let groups = (self.nr / LANES) as usize;
+        let whole = |e: &mut Emit| {
+            for (k, acc) in accs.iter().enumerate() {
+                let (i, q) = ((k / groups) as i64, (k % groups) as i64);
+                let axis = Sym::new("$nv");
+                let v = e.dim(&self.column_at(q * LANES));
+                e.define(axis.clone(), v, Range { lo: Dim::ZERO, hi: Some(&self.columns - 1) });
+                let lanes = Lanes { axis: axis.clone(), count: LANES as u32, aligned: true };
+                self.epilogue(e, &self.row(i), &Dim::from(&axis), Some(&lanes), Val::Vector(*acc));
+            }
+            vec![]
+        };
+        let multiple = |n: &Dim, of: i64| n.as_const().is_some_and(|c| c % of == 0);
+        let (full_rows, full_columns) = (multiple(&self.rows, self.mr), multiple(&self.columns, self.nr));
+        if full_rows && full_columns {
+            whole(e);
+            return;
+        }
+        let mut fits = None;
+        for (full, end, n) in [(full_rows, self.row(self.mr), &self.rows), (full_columns, self.column_at(self.nr), &self.columns)] {
+            if !full {
+                let (end, n) = (e.dim(&end), e.dim(n));
+                let t = e.binary(Binary::Le, end, n);
+                fits = Some(match fits {
+                    None => t,
+                    Some(f) => e.binary(Binary::And, f, t),
+                });
+            }
+        }
+        let Some(fits) = fits else { return };
+        e.if_else(fits, &[], &mut |e| whole(e), &mut |e| {
+            for (k, acc) in accs.iter().enumerate() {
+                let o = e.index(k as i64 * LANES);
+                e.store(spill, o, *acc);
+            }
+            let left = |e: &mut Emit, n: &Dim, first: Dim, most: i64| {
+                let left = e.dim(&(n - &first));
+                let most = e.index(most);
+                e.binary(Binary::Min, left, most)
+            };
+            let rows = left(e, &self.rows, self.row(0), self.mr);
+            let columns = left(e, &self.columns, self.column_at(0), self.nr);
+            let zero = e.index(0);
+            let (i, j) = (Sym::new("$ti"), Sym::new("tj"));
+            let range = |n: i64| Range { lo: Dim::ZERO, hi: Some(Dim::from(n - 1)) };
+            e.for_loop(LoopKind::Serial, &i, (zero, rows, 1), range(self.mr), &[], &mut |e, _| {
+                e.for_loop(LoopKind::Serial, &j, (zero, columns, 1), range(self.nr), &[], &mut |e, _| {
+                    let at = e.dim(&(Dim::from(&i) * self.nr + Dim::from(&j)));
+                    let acc = e.load(spill, at, LoopType::Scalar(DType::F32));
+                    // As symbols of their own: known to be inside the result.
+                    for (name, at, n) in [("$me", self.row(0) + Dim::from(&i), &self.rows), ("$ne", self.column_at(0) + Dim::from(&j), &self.columns)] {
+                        let v = e.dim(&at);
+                        e.define(Sym::new(name), v, Range { lo: Dim::ZERO, hi: Some(n - 1) });
+                    }
+                    self.epilogue(e, &Dim::sym("$me"), &Dim::sym("$ne"), None, Val::Uniform(acc));
+                    vec![]
+                });
+                vec![]
+            });
+            vec![]
+        });
+    }
+
+    fn epilogue(&self, e: &mut Emit, row: &Dim, column: &Dim, lanes: Option<&Lanes>, acc: Val) {
+        let mut map: BTreeMap<Sym, Dim> = unflatten(&self.c.m, row).0;
+        map.extend(unflatten(&self.c.n, column).0);
+        let ranges = e.ranges.clone();
+        let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| map.get(s).cloned()));
+        let program: Program = self.op.epilogue.map_dims(&dims);
+        let pointers: Vec<Value> = self.op.sources.iter().filter_map(|s| self.region.pointer(s.value)).collect();
+        let mut x = ExprEmit::new(&program, &self.op.sources, &pointers, lanes, Some(acc));
+        if let (Some(v), Some(to)) = (x.root(e), self.region.pointer(self.op.result)) {
+            store(e, to, &dims(&self.op.store), &v, &x);
+        }
+    }
+}
+
+/// Is the tensor large enough to be read up to the next multiple of `tile` along the one axis of `axes`?
+fn padded(at: &Dim, axes: &Axes, n: &Dim, tile: i64, all: &Ranges, size: Option<Dim>) -> bool {
+    let ([(s, _)], Some(size)) = (axes.as_slice(), size) else { return false };
+    let mut wide = all.clone();
+    wide.set_axis(s.clone(), &n.align_up(tile));
+    wide.lt(at, &size)
+}

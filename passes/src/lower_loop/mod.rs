@@ -1,0 +1,161 @@
+//! Dispatches to kernels: each dispatch's region and schedule become one loop function. Templates: `loops` (nests over stages) and
+//! `gemm` (register tiles over direct or staged operands). The schedule decides; this only follows it.
+
+mod emit;
+mod expr;
+pub(crate) mod flat;
+mod gemm;
+mod loops;
+mod scatter;
+mod stage;
+
+use emit::Emit;
+use flat::FlatOp;
+use loops::Stage;
+use odc_ir::core::{Binary, Dim, Range, Ranges, Sym, TensorType, Value};
+use odc_ir::loops::{LoopKind, LoopType, Space};
+use odc_ir::program::Kernel;
+use odc_ir::tensor::{Block, Func, Module, Op, Operation, Schedule, Template};
+
+#[derive(Debug, thiserror::Error)]
+#[error("dispatch of {loc}: {message}")]
+pub struct LowerError {
+    pub loc: String,
+    pub message: String,
+}
+
+/// The counter of the thread grid.
+fn grid_sym() -> Sym {
+    Sym::new("$grid")
+}
+
+/// Lowers every dispatch of the model's function, in order.
+pub fn lower(module: &Module) -> Result<Vec<Kernel>, LowerError> {
+    let ranges = module.ranges();
+    let mut kernels = vec![];
+    for func in &module.funcs {
+        for op in &func.body.ops {
+            if let Op::Dispatch { schedule } = &op.op {
+                kernels.push(lower_dispatch(func, op, schedule, &ranges)?);
+            }
+        }
+    }
+    Ok(kernels)
+}
+
+/// What all templates start from: the region, its types, and one pointer for each value that lives in memory.
+struct Region<'a> {
+    block: &'a Block,
+    func: &'a Func,
+    schedule: &'a Schedule,
+    pointers: Vec<(Value, Value)>,
+}
+
+impl Region<'_> {
+    fn types(&self, v: Value) -> TensorType {
+        self.func.ty(v).clone()
+    }
+    fn pointer(&self, v: Value) -> Option<Value> {
+        self.pointers.iter().find(|(x, _)| *x == v).map(|(_, p)| *p)
+    }
+    fn source_pointers(&self, op: &FlatOp) -> Option<Vec<Value>> {
+        op.sources.iter().map(|s| self.pointer(s.value)).collect()
+    }
+}
+
+fn lower_dispatch(func: &Func, op: &Operation, schedule: &Schedule, ranges: &Ranges) -> Result<Kernel, LowerError> {
+    let fail = |message: &str| LowerError { loc: op.loc.to_string(), message: message.into() };
+    let [block] = op.regions.as_slice() else { return Err(fail("a dispatch has one region")) };
+    let mut e = Emit::new("kernel", ranges.clone());
+    let mut region = Region { block, func, schedule, pointers: vec![] };
+    for v in block.args.iter().chain(&block.yields) {
+        let p = e.buffer(LoopType::Ptr(func.ty(*v).dtype, Space::Global));
+        region.pointers.push((*v, p));
+    }
+    let grid = match schedule.template {
+        Template::Loops if block.ops.iter().any(|o| matches!(o.op, Op::Scatter { .. })) => scatter::lower(&mut e, &region),
+        Template::Loops => lower_loops(&mut e, &mut region),
+        Template::Gemm => gemm::lower(&mut e, &region),
+    };
+    let grid = grid.ok_or_else(|| fail("its region does not fit its schedule"))?;
+    let (mut kernel, dims, scratch_bytes) = e.finish();
+    kernel.name = kernel_name(block, schedule);
+    Ok(Kernel { func: kernel, dims, grid, grain: schedule.grain.clone(), scratch_bytes })
+}
+
+fn kernel_name(block: &Block, schedule: &Schedule) -> String {
+    let what = match block.ops.as_slice() {
+        _ if schedule.template == Template::Gemm => "gemm",
+        [op] => match op.op {
+            Op::Map { .. } => "map",
+            Op::Reduce { .. } => "reduce",
+            Op::Scatter { .. } => "scatter",
+            Op::Constant { .. } | Op::View {} | Op::Dispatch { .. } => "copy",
+        },
+        _ => "rows",
+    };
+    what.into()
+}
+
+/// The grid axes of a `loops` dispatch, flattened into one counter, and its stages with scratch rows between them.
+fn lower_loops(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
+    let depth = region.schedule.grid;
+    let rows: Vec<Value> =
+        region.block.ops.iter().flat_map(|o| o.results.clone()).filter(|r| !region.block.yields.contains(r)).collect();
+    let alone = region.block.ops.len() == 1;
+    let mut ops = vec![];
+    for op in &region.block.ops {
+        let mut f = flat::flatten(op, &|v| region.types(v), &e.ranges.clone(), &rows, depth)?;
+        f.collapse(if alone { 0 } else { depth });
+        ops.push(f);
+    }
+    let grid_axes: Vec<(Sym, Dim)> = ops.first()?.axes.iter().take(depth).cloned().collect();
+    for v in rows {
+        let t = region.types(v);
+        let row = Dim::product(t.shape.get(depth..).unwrap_or(&[]));
+        let p = e.scratch(t.dtype, &row);
+        region.pointers.push((v, p));
+    }
+    let mut stages = vec![];
+    for op in ops {
+        let pointers = region.source_pointers(&op)?;
+        let result = region.pointer(op.result)?;
+        stages.push(Stage { op, pointers, result });
+    }
+    // The first inner axis may be cut into blocks, one a grid item.
+    let block = region.schedule.block.first().copied().unwrap_or(0);
+    let first = stages.first()?.op.axes.get(depth).cloned();
+    let blocks = match &first {
+        Some((_, n)) if block > 0 => n.ceildiv(&Dim::from(block)),
+        _ => Dim::ONE,
+    };
+    let grid = Dim::product(grid_axes.iter().map(|(_, n)| n)) * &blocks;
+    let (zero, end) = (e.index(0), e.dim(&grid));
+    let g = grid_sym();
+    let range = Range { lo: Dim::ZERO, hi: Some(&grid - 1) };
+    let vector = region.schedule.vector;
+    e.for_loop(LoopKind::Grid, &g, (zero, end, 1), range, &[], &mut |e, _| {
+        let mut axes = grid_axes.clone();
+        let block_axis = (Sym::new("$block"), blocks.clone());
+        if block > 0 {
+            axes.push(block_axis.clone());
+        }
+        let (at, _) = flat::unflatten(&axes, &Dim::from(&g));
+        for (s, n) in &axes {
+            let v = e.dim(&at[s]);
+            e.define(s.clone(), v, Range { lo: Dim::ZERO, hi: Some(n - 1) });
+        }
+        let bounds = first.as_ref().filter(|_| block > 0).map(|(_, n)| {
+            let lo = e.dim(&(Dim::from(&block_axis.0) * block));
+            let size = e.index(block);
+            let hi = e.binary(Binary::Add, lo, size);
+            let n = e.dim(n);
+            (lo, e.binary(Binary::Min, hi, n))
+        });
+        for s in &stages {
+            s.emit(e, depth, bounds, vector);
+        }
+        vec![]
+    });
+    Some(grid)
+}

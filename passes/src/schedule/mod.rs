@@ -1,0 +1,199 @@
+//! Schedules: for every dispatch, which template lowers it, with which tile, blocks and grid. Chosen by shape and target, never by
+//! measuring; constant operands of contractions are laid out as the tile reads them.
+
+pub(crate) mod contraction;
+mod pack;
+
+use crate::lower_loop::flat::flatten;
+use contraction::{Contraction, contraction, extent};
+use odc_ir::core::{Dim, Ranges, Sym, Symbol, TensorType, Value};
+use odc_ir::tensor::{Access, Axes, Func, Module, Op, Operation, Schedule, Template};
+use std::collections::BTreeMap;
+
+/// What an unbounded symbol is taken to be when a size must be guessed.
+const HINT: i64 = 64;
+/// Scratch for staged panels: half of a small second-level cache.
+const PANEL_BYTES: i64 = 384 << 10;
+/// Rows of the left side that should stay in cache while columns pass.
+const ROWS_BYTES: i64 = 256 << 10;
+/// Multiply-adds (or element operations) that are worth a thread's wake-up.
+const GRAIN: i64 = 50_000;
+/// Element operations of one grid item of a loop nest.
+const ITEM: i64 = 4096;
+/// Grid items a dispatch should have so that a few threads stay busy.
+const ITEMS: i64 = 16;
+
+/// Chooses the schedule of every dispatch, and packs constant operands.
+pub fn schedule(module: &mut Module) {
+    let ranges = module.ranges();
+    let symbols = module.symbols.clone();
+    let mut funcs = std::mem::take(&mut module.funcs);
+    for func in &mut funcs {
+        let mut at = 0;
+        while at < func.body.ops.len() {
+            if matches!(func.body.ops[at].op, Op::Dispatch { .. }) {
+                let chosen = choose(func, at, &ranges, &symbols);
+                if chosen.template == Template::Gemm {
+                    at += pack::pack(module, func, at, &chosen, &ranges);
+                }
+                if let Op::Dispatch { schedule } = &mut func.body.ops[at].op {
+                    *schedule = chosen;
+                }
+            }
+            at += 1;
+        }
+        func.remove_dead();
+    }
+    module.funcs = funcs;
+}
+
+/// A likely value of `d`.
+fn hint(d: &Dim, symbols: &BTreeMap<Sym, Symbol>) -> i64 {
+    let value = |s: &Sym| symbols.get(s).map(|k| HINT.clamp(k.lo, k.hi.unwrap_or(i64::MAX).max(k.lo)));
+    d.eval(&value).unwrap_or(HINT).max(1)
+}
+
+fn choose(func: &Func, at: usize, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>) -> Schedule {
+    let types = |v: Value| -> TensorType { func.ty(v).clone() };
+    let Some(block) = func.body.ops[at].regions.first() else { return Schedule::loops(0, 1) };
+    if let [op] = block.ops.as_slice() {
+        if let Some(c) = contraction(op, &types, ranges)
+            && let Some(s) = gemm(&c, func, at, ranges, symbols)
+        {
+            return s;
+        }
+        if matches!(op.op, Op::Scatter { .. }) {
+            return Schedule::loops(0, 1);
+        }
+        return single(op, &types, ranges, symbols);
+    }
+    rows(&block.ops, symbols)
+}
+
+/// One map or reduction: collapsed axes; inner axes until an item has enough to do, the rest is the grid.
+fn single(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>) -> Schedule {
+    let Some(mut flat) = flatten(op, types, ranges, &[], 0) else { return Schedule::loops(0, 1) };
+    flat.collapse(0);
+    let each = extent(&flat.raxes);
+    let mut work = hint(&each, symbols);
+    let mut inner = 0;
+    for (_, n) in flat.axes.iter().rev() {
+        if inner > 0 && work >= ITEM {
+            break;
+        }
+        work = work.saturating_mul(hint(n, symbols));
+        inner += 1;
+    }
+    let grid = flat.axes.len() - inner;
+    let mut s = Schedule::loops(grid, 4);
+    if let Some((_, n)) = flat.axes.get(grid) {
+        // One inner axis too long for an item is cut into blocks, whole vectors each.
+        let n = hint(n, symbols);
+        let a_step = (work / n).max(1);
+        let outer = hint(&extent(&flat.axes[..grid].to_vec()), symbols);
+        if work > 2 * ITEM && outer < ITEMS {
+            let block = (ITEM / a_step).max(1);
+            let block = (block + 3) / 4 * 4;
+            if block < n {
+                s.block = vec![block];
+                work = a_step.saturating_mul(block);
+            }
+        }
+    }
+    s.grain = Dim::from((GRAIN / work.max(1)).max(1));
+    s
+}
+
+/// Several stages: the axes they share are the grid.
+fn rows(ops: &[Operation], symbols: &BTreeMap<Sym, Symbol>) -> Schedule {
+    let axes_of = |o: &Operation| -> Axes {
+        match &o.op {
+            Op::Map { axes, .. } | Op::Reduce { axes, .. } => axes.clone(),
+            Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => vec![],
+        }
+    };
+    let mut shared: Option<Axes> = None;
+    let mut work = 0i64;
+    for o in ops {
+        let mut axes = axes_of(o);
+        if let Op::Reduce { axes: a, raxes, .. } = &o.op {
+            axes.truncate(a.iter().rposition(|(_, n)| !n.is(1)).map_or(0, |k| k + 1));
+            work = work.saturating_add(hint(&extent(raxes), symbols));
+        } else {
+            axes.pop();
+        }
+        shared = Some(match shared {
+            None => axes,
+            Some(s) => s.iter().zip(&axes).take_while(|(a, b)| a == b).map(|(a, _)| a.clone()).collect(),
+        });
+    }
+    let mut s = Schedule::loops(shared.map_or(0, |s| s.len()), 4);
+    s.grain = Dim::from((GRAIN / work.max(1)).max(1));
+    s
+}
+
+fn gemm(c: &Contraction, func: &Func, at: usize, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>) -> Option<Schedule> {
+    let (rows, columns, depth) = (extent(&c.m), extent(&c.n), extent(&c.k));
+    let (m, n, k) = (hint(&rows, symbols), hint(&columns, symbols), hint(&depth, symbols));
+    let one_row = rows.is(1);
+    let constant = |operand: u32| pack::constant_operand(func, at, operand).is_some();
+    let rhs_constant = constant(c.rhs.operand) && pack::packable(c, false);
+    if columns.as_const().is_some_and(|n| n < 3) || depth.as_const().is_some_and(|k| k < 2) {
+        return None;
+    }
+    let mut tile = match (rows.as_const(), columns.as_const()) {
+        (Some(1), _) => [1, 32],
+        (Some(2), _) => [2, 16],
+        (_, Some(1..=4)) => [8, 4],
+        (_, Some(5..=8)) => [6, 8],
+        _ => [3, 12],
+    };
+    if let Some(n) = columns.as_const() {
+        tile[1] = tile[1].min((n + 3) / 4 * 4);
+    }
+    let direct = rhs_constant || (c.rhs.direct(&c.k, ranges) && unit_columns(c, tile[1], ranges));
+    // One row over what must be staged first: reading it once in a loop nest is cheaper.
+    if one_row && !direct {
+        return None;
+    }
+    let up = |x: i64, of: i64| (x + of - 1) / of * of;
+    let batch = hint(&extent(&c.batch), symbols);
+    let nc = if direct { up(n.min(8 * tile[1].max(12)), tile[1]) } else { ((PANEL_BYTES / (4 * k)) / tile[1]).clamp(1, 32) * tile[1] };
+    let nc = nc.min(up(n, tile[1])).max(tile[1]);
+    let blocks = batch * ((n + nc - 1) / nc);
+    let mut mc = if direct { (ROWS_BYTES / (4 * k)).max(tile[0]) } else { m };
+    if blocks < ITEMS {
+        // Too few items: cut the rows as well, at the price of staging again for each cut.
+        let cuts = if direct { ITEMS } else { 4 } / blocks.max(1);
+        mc = mc.min((m + cuts.max(1) - 1) / cuts.max(1));
+    }
+    let mc = up(mc.max(1), tile[0]).min(up(m.max(1), tile[0]));
+    let mc = if rows.as_const().is_none() && !direct { 1 << 20 } else { mc };
+    let work = mc.min(m).saturating_mul(nc).saturating_mul(k).max(1);
+    Some(Schedule {
+        template: Template::Gemm,
+        grid: c.batch.len(),
+        vector: 4,
+        unroll: 4,
+        tile: tile.to_vec(),
+        block: vec![up(mc, tile[0]), nc],
+        access: vec![
+            if constant(c.lhs.operand) && pack::packable(c, true) && tile[0] > 1 { Access::Packed } else { Access::Direct },
+            if rhs_constant { Access::Packed } else if direct { Access::Direct } else { Access::Staged },
+        ],
+        grain: Dim::from((GRAIN / work).max(1)),
+    })
+}
+
+/// Does every aligned group of four columns read neighbours?
+fn unit_columns(c: &Contraction, nr: i64, ranges: &Ranges) -> bool {
+    let (t, l) = (Sym::new("$unit_t"), Sym::new("$unit_l"));
+    let mut r = ranges.with_axes(c.batch.iter().chain(&c.k).map(|(s, n)| (s, n)));
+    r.set(t.clone(), 0, None);
+    r.set_axis(l.clone(), &Dim::from(4));
+    (0..nr / 4).all(|q| {
+        let column = Dim::from(&t) * nr + q * 4 + Dim::from(&l);
+        let at = contraction::flat_groups(&c.rhs.offset, &[(&c.n, column)], &r);
+        at.linear_in(&l).is_some_and(|(a, _)| a.is(1))
+    })
+}
