@@ -30,7 +30,7 @@ impl Lower<'_, '_> {
             Unary::Abs => self.b.ins().fabs(x),
             Unary::Sign => {
                 let (zero, one) = (self.float_like(held, 0.0), self.float_like(held, 1.0));
-                let unit = self.b.ins().fcopysign(one, x);
+                let unit = self.copysign(held, one, x);
                 // Neither below nor above zero: a zero or a NaN, which stays.
                 let size = self.b.ins().fabs(x);
                 let keep = self.b.ins().fcmp(FloatCC::UnorderedOrLessThanOrEqual, size, zero);
@@ -45,6 +45,13 @@ impl Lower<'_, '_> {
             }
             _ => return self.malformed(format!("{f} of {t}")),
         })
+    }
+
+    /// `size`, which is not negative, with the sign of `x` (there is no such instruction for vectors).
+    fn copysign(&mut self, held: ir::Type, size: ir::Value, x: ir::Value) -> ir::Value {
+        let minus = self.float_like(held, -0.0);
+        let sign = self.b.ins().band(x, minus);
+        self.b.ins().bor(size, sign)
     }
 
     /// `c ? a : b` where `c` comes straight from a comparison of the same shape.
@@ -78,14 +85,14 @@ impl Lower<'_, '_> {
             let by = self.choose(held, over, one, zero);
             r = self.b.ins().fsub(r, by);
         }
-        r = self.b.ins().fcopysign(r, x);
+        r = self.copysign(held, r, x);
         if matches!(f, Unary::Floor | Unary::Ceil) {
             let (cc, step) = if f == Unary::Floor { (FloatCC::GreaterThan, 1.0) } else { (FloatCC::LessThan, -1.0) };
             let over = self.b.ins().fcmp(cc, r, x);
             let step = self.float_like(held, step);
             let by = self.choose(held, over, step, zero);
             r = self.b.ins().fsub(r, by);
-            r = self.b.ins().fcopysign(r, x);
+            r = self.copysign(held, r, x);
         }
         let small = self.b.ins().fcmp(FloatCC::LessThan, size, magic);
         self.choose(held, small, r, x)
