@@ -32,7 +32,7 @@ fn files_have_one_subject() {
 fn modules_say_what_they_are_for() {
     let bare = |(p, t): &(PathBuf, String)| {
         let first = t.lines().find(|l| !l.starts_with("#!["));
-        let fine = first.is_some_and(|l| l.strip_prefix("//!").is_some_and(|d| d.trim().len() > 10));
+        let fine = first.is_some_and(|l| l.strip_prefix("//!").is_some_and(|d| d.trim().len() > 7));
         (!fine).then(|| format!("{} does not start with a `//!` comment on what it is for", p.display()))
     };
     report(&sources().iter().filter_map(bare).collect::<Vec<_>>());
