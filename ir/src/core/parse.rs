@@ -67,7 +67,7 @@ fn symbol(p: &mut Parser<'_>) -> Result<(Sym, Symbol), ParseError> {
     let lo = p.int()?;
     p.expect("..")?;
     let mut k = Symbol { lo, ..Symbol::default() };
-    let after = ["dim", "multiple", "from", "const", "func", "input", "output", "arena", "}"];
+    let after = ["dim", "multiple", "from", "const", "func", "input", "output", "check", "arena", "}"];
     if !after.iter().any(|w| p.peek(w)) {
         k.hi = Some(p.int()?);
     }

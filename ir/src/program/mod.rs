@@ -11,7 +11,7 @@ pub use shape::{Reg, ShapeCode, ShapeCodeError, ShapeInstr};
 pub use text::parse_program;
 pub use verify::{ProgramError, sample_bindings, verify_program};
 
-use crate::core::{Const, ConstId, Dim, Loc, Ranges, Sym, Symbol, TensorType, symbol_ranges};
+use crate::core::{Binding, Const, ConstId, Dim, Loc, Ranges, Sym, Symbol, TensorType, symbol_ranges};
 use crate::loops;
 use std::collections::BTreeMap;
 
@@ -61,6 +61,14 @@ pub struct Slot {
     pub note: String,
 }
 
+/// A size that must not be negative, or the run is refused: `h - 6` where a convolution has no padding.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Check {
+    pub size: Dim,
+    /// Whose size it is, for the message.
+    pub what: String,
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     Dispatch {
@@ -89,6 +97,8 @@ pub enum Command {
 pub struct Program {
     pub name: String,
     pub symbols: BTreeMap<Sym, Symbol>,
+    /// What the symbols' bounds do not already promise. All else holds only where these do.
+    pub checks: Vec<Check>,
     pub inputs: Vec<Port>,
     /// Where each output lies when the commands have run.
     pub outputs: Vec<(Port, BufferRef)>,
@@ -116,6 +126,7 @@ impl Program {
         Program {
             name: name.into(),
             symbols: BTreeMap::new(),
+            checks: vec![],
             inputs: vec![],
             outputs: vec![],
             consts: vec![],
@@ -127,6 +138,10 @@ impl Program {
     }
     pub fn ranges(&self) -> Ranges {
         symbol_ranges(&self.symbols)
+    }
+    /// Sizes of the symbols at which plans are judged: see [`sample_bindings`].
+    pub fn samples(&self) -> Vec<Binding> {
+        sample_bindings(&self.symbols, &self.checks)
     }
     pub fn slot(&self, k: u32) -> Option<&Slot> {
         self.slots.get(k as usize)

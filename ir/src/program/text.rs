@@ -6,6 +6,7 @@
 //!   const #0 : f32[2] = [f 1.0, f 2.0]
 //!   input "x" : f32[n, 2]
 //!   output "y" : f32[n, 2] = slot 0
+//!   check n - 2 "f32[n - 2] /Conv"
 //!   arena 64*n
 //!   slot 0 at 0 size 8*n "f32[n, 2] /Add"
 //!   dispatch 0 (in 0, #0) -> (slot 0) dims [n] grid n grain 1 scratch 0 loc("/Add")
@@ -13,7 +14,7 @@
 //! }
 //! ```
 
-use super::{BufferRef, Command, Port, Program, Slot};
+use super::{BufferRef, Check, Command, Port, Program, Slot};
 use crate::core::{
     Attr, Blobs, ConstId, Loc, ParseError, Parser, TensorType, Type, parse_declarations, parse_func, print_declarations, print_func,
 };
@@ -74,6 +75,9 @@ impl Display for Program {
         for (p, b) in &self.outputs {
             writeln!(f, "  output {p} = {b}")?;
         }
+        for c in &self.checks {
+            writeln!(f, "  check {} \"{}\"", c.size, c.what.escape_debug())?;
+        }
         writeln!(f, "  arena {}", self.arena_bytes)?;
         for (k, s) in self.slots.iter().enumerate() {
             writeln!(f, "  slot {k} at {} size {} \"{}\"", s.offset, s.bytes, s.note.escape_debug())?;
@@ -102,6 +106,10 @@ pub fn parse_program(text: &str, blobs: Blobs<'_>) -> Result<Program, ParseError
         let port = port(&mut p)?;
         p.expect("=")?;
         prog.outputs.push((port, buffer(&mut p)?));
+    }
+    while p.eat("check") {
+        let size = p.dim()?;
+        prog.checks.push(Check { size, what: p.string()? });
     }
     p.expect("arena")?;
     prog.arena_bytes = p.dim()?;

@@ -1,7 +1,7 @@
 //! Is a program sound? Kernels and buffers exist and fit each other, nothing writes to inputs and constants, nothing reads what
 //! was never written, and at sampled sizes every slot is aligned, inside the arena and apart from all others alive with it.
 
-use super::{ALIGN, BufferRef, Command, Program, lives};
+use super::{ALIGN, BufferRef, Check, Command, Program, lives};
 use crate::core::{Binding, Dim, Sym, Symbol};
 use crate::loops::LoopType;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,20 +22,23 @@ fn admissible(facts: &Symbol, wanted: i64) -> i64 {
     if down >= facts.lo { down } else { down.saturating_add(unit).min(hi) }
 }
 
-/// Sizes at which plans are judged: all symbols at 64 first (or as near as their bounds allow), then small, large and mixed ones.
-pub fn sample_bindings(symbols: &BTreeMap<Sym, Symbol>) -> Vec<Binding> {
+/// Sizes at which plans are judged: all symbols at 64 first (or as near as their bounds allow), then small, large and mixed ones;
+/// only those that pass the checks.
+pub fn sample_bindings(symbols: &BTreeMap<Sym, Symbol>, checks: &[Check]) -> Vec<Binding> {
     let all = |f: &dyn Fn(usize, &Symbol) -> i64| {
         Binding(symbols.iter().enumerate().map(|(k, (s, facts))| (s.clone(), admissible(facts, f(k, facts)))).collect())
     };
-    let mut out = vec![all(&|_, _| 64)];
+    let mut out = vec![];
     for b in [
+        all(&|_, _| 64),
         all(&|_, facts| facts.lo),
         all(&|_, _| 512),
         all(&|k, _| 3 + 7 * k as i64),
         all(&|k, _| if k % 2 == 0 { 300 } else { 2 }),
         all(&|k, _| if k % 2 == 0 { 2 } else { 300 }),
     ] {
-        if !out.contains(&b) {
+        let passes = checks.iter().all(|c| b.eval(&c.size).is_ok_and(|v| v >= 0));
+        if passes && !out.contains(&b) {
             out.push(b);
         }
     }
@@ -48,7 +51,7 @@ pub fn verify_program(p: &Program) -> Vec<ProgramError> {
     v.declarations();
     v.commands();
     if v.errors.is_empty() {
-        sample_bindings(&p.symbols).iter().for_each(|b| v.places(b));
+        p.samples().iter().for_each(|b| v.places(b));
     }
     v.errors
 }
@@ -79,6 +82,9 @@ impl Verifier<'_> {
 
     fn declarations(&mut self) {
         let p = self.p;
+        for c in &p.checks {
+            self.size(&c.size, || format!("check of {}", c.what));
+        }
         self.size(&p.arena_bytes, || "arena".into());
         for (k, s) in p.slots.iter().enumerate() {
             self.size(&s.offset, || format!("slot {k}"));

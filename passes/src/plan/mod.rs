@@ -5,6 +5,7 @@
 
 mod dedup;
 mod in_place;
+mod most;
 mod order;
 mod pack;
 mod report;
@@ -43,7 +44,8 @@ pub fn plan(module: &Module, kernels: Vec<Kernel>) -> Result<Program, PlanError>
     let graph = Graph::new(module)?;
     check_kernels(&graph, &kernels)?;
     let ranges = module.ranges();
-    let samples = sample_bindings(&module.symbols);
+    let checks = values::checks(&graph, &ranges);
+    let samples = sample_bindings(&module.symbols, &checks);
     let order = order::order(&graph, samples.first());
     let storages = in_place::storages(&graph, &order, &ranges);
     let items: Vec<Item> = storages.iter().map(|s| Item { bytes: s.bytes.clone(), start: s.start, end: s.end }).collect();
@@ -51,6 +53,7 @@ pub fn plan(module: &Module, kernels: Vec<Kernel>) -> Result<Program, PlanError>
 
     let mut p = Program::new(&module.name);
     p.symbols.clone_from(&module.symbols);
+    p.checks = checks;
     p.arena_bytes = arena_bytes;
     p.slots = storages.iter().zip(offsets).map(|(s, offset)| Slot { offset, bytes: s.bytes.clone(), note: s.notes.join(" | ") }).collect();
     let mut slot_of = BTreeMap::new();
@@ -130,17 +133,18 @@ fn pack_all(items: &[Item], ranges: &Ranges, samples: &[Binding]) -> Result<(Vec
         let packed = pack::pack(items, &sizes).ok_or_else(too_complex)?;
         return Ok((packed.offsets.into_iter().map(Dim::from).collect(), Dim::from(packed.total)));
     }
+    let prover = most::Prover::new(ranges);
     let mut candidates = vec![];
     let mut bounds = vec![];
     for b in samples {
         let Ok(sizes) = items.iter().map(|i| b.eval(&i.bytes)).collect::<Result<Vec<i64>, _>>() else { continue };
         bounds.push((b, pack::lower_bound(items, &sizes)));
         if let Some(packed) = pack::pack(items, &sizes) {
-            candidates.extend(stack::stack(items, &packed.offsets, ranges));
+            candidates.extend(stack::stack(items, &packed.offsets, &prover));
         }
     }
     let sizes = bounds.first().and_then(|(b, _)| items.iter().map(|i| b.eval(&i.bytes).ok()).collect::<Option<Vec<i64>>>());
-    candidates.extend(stack::slots(items, &sizes.unwrap_or_else(|| vec![0; items.len()]), ranges));
+    candidates.extend(stack::slots(items, &sizes.unwrap_or_else(|| vec![0; items.len()]), &prover));
     // Per mille of what is alive, summed over the samples.
     let waste = |total: &Dim| {
         bounds.iter().fold(0i128, |sum, (b, least)| {

@@ -1,7 +1,7 @@
 //! What a program needs at its fullest: for `info --memory`, and for judging plans.
 
 use odc_ir::core::{Binding, InterpError};
-use odc_ir::program::{Program, lives, sample_bindings};
+use odc_ir::program::{Program, lives};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveBuffer {
@@ -25,7 +25,7 @@ pub struct MemoryReport {
 
 /// Memory at the first sampled sizes (64 for every symbol whose bounds allow it).
 pub fn report(program: &Program) -> Result<MemoryReport, InterpError> {
-    report_at(program, sample_bindings(&program.symbols).into_iter().next().unwrap_or_default())
+    report_at(program, program.samples().into_iter().next().unwrap_or_default())
 }
 
 /// Memory at given sizes.

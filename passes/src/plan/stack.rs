@@ -3,9 +3,10 @@
 //! *Stack*: a packing of the sizes at one binding says which of two buffers that meet lies lower; each then begins at the
 //! greatest end of those below it, as an expression. *Slots*: buffers that never meet share a slot as large as its largest.
 
+use super::most::{Most, Prover};
 use super::pack::{self, Item};
-use odc_ir::core::{Atom, Dim, Ranges};
-use odc_ir::program::{ALIGN, larger};
+use odc_ir::core::{Atom, Dim};
+use odc_ir::program::ALIGN;
 
 type Offsets = (Vec<Dim>, Dim);
 
@@ -24,58 +25,54 @@ fn usable(d: &Dim) -> bool {
     !d.is_poison() && nodes(d) <= MAX_NODES
 }
 
-/// `bytes` rounded up to the alignment, never negative.
-fn padded(bytes: &Dim, ranges: &Ranges) -> Dim {
-    ranges.simplify(&bytes.align_up(ALIGN))
+/// `bytes` rounded up to the alignment.
+fn padded(bytes: &Dim, prover: &Prover) -> Dim {
+    prover.simplify(&bytes.align_up(ALIGN))
 }
 
 /// Offsets as the greatest end of what lies below, after the packing `at`; `None` if the expressions grow too large.
-pub(super) fn stack(items: &[Item], at: &[i64], ranges: &Ranges) -> Option<Offsets> {
-    let sizes: Vec<Dim> = items.iter().map(|i| padded(&i.bytes, ranges)).collect();
+pub(super) fn stack(items: &[Item], at: &[i64], prover: &Prover) -> Option<Offsets> {
     let mut order: Vec<usize> = (0..items.len()).collect();
     order.sort_by_key(|k| (at.get(*k).copied(), *k));
-    let mut ends: Vec<Option<Dim>> = vec![None; items.len()];
+    let mut ends: Vec<Option<Most>> = vec![None; items.len()];
     let mut offsets = vec![Dim::ZERO; items.len()];
-    let mut total = Dim::ZERO;
+    let mut total = Most::of(Dim::ZERO);
     for (n, k) in order.iter().enumerate() {
         let item = items.get(*k)?;
         let below: Vec<usize> = order.iter().take(n).copied().filter(|j| items.get(*j).is_some_and(|o| o.meets(item))).collect();
-        let mut offset = Dim::ZERO;
+        let mut offset = Most::of(Dim::ZERO);
         for (m, j) in below.iter().enumerate() {
             // What lies below something that is below adds nothing.
             let lower = items.get(*j)?;
-            if below.iter().skip(m + 1).any(|c| items.get(*c).is_some_and(|c| c.meets(lower))) {
-                continue;
+            if !below.iter().skip(m + 1).any(|c| items.get(*c).is_some_and(|c| c.meets(lower))) {
+                offset.join(ends.get(*j)?.as_ref()?, prover);
             }
-            offset = larger(ranges, &offset, ends.get(*j)?.as_ref()?);
         }
-        let end = &offset + sizes.get(*k)?;
-        if !usable(&end) {
+        let end = offset.plus(&padded(&item.bytes, prover));
+        // Only what nothing lies on can be the top.
+        if !order.iter().skip(n + 1).any(|j| items.get(*j).is_some_and(|o| o.meets(item))) {
+            total.join(&end, prover);
+        }
+        let offset = offset.to_dim();
+        if !usable(&offset) {
             return None;
         }
         *offsets.get_mut(*k)? = offset;
         *ends.get_mut(*k)? = Some(end);
     }
-    // Only what nothing lies on can be the top.
-    for (n, k) in order.iter().enumerate() {
-        let item = items.get(*k)?;
-        let covered = order.iter().skip(n + 1).any(|j| items.get(*j).is_some_and(|o| o.meets(item)));
-        if !covered {
-            total = larger(ranges, &total, ends.get(*k)?.as_ref()?);
-        }
-    }
+    let total = total.to_dim();
     usable(&total).then_some((offsets, total))
 }
 
 struct Shared {
-    bytes: Dim,
+    bytes: Most,
     /// At the first sampled sizes.
     about: i64,
     members: Vec<usize>,
 }
 
 /// Slots shared by maximum, largest first; numbers are packed by themselves below them.
-pub(super) fn slots(items: &[Item], about: &[i64], ranges: &Ranges) -> Option<Offsets> {
+pub(super) fn slots(items: &[Item], about: &[i64], prover: &Prover) -> Option<Offsets> {
     let mut offsets = vec![Dim::ZERO; items.len()];
     let (fixed, mut open): (Vec<usize>, Vec<usize>) =
         (0..items.len()).partition(|k| items.get(*k).is_some_and(|i| i.bytes.as_const().is_some()));
@@ -90,29 +87,24 @@ pub(super) fn slots(items: &[Item], about: &[i64], ranges: &Ranges) -> Option<Of
     let mut shared: Vec<Shared> = vec![];
     for k in open {
         let item = items.get(k)?;
-        let mut best: Option<(bool, i64, usize, Dim)> = None;
+        let mut best: Option<(bool, i64, usize)> = None;
         for (n, s) in shared.iter().enumerate() {
             if s.members.iter().any(|m| items.get(*m).is_some_and(|o| o.meets(item))) {
                 continue;
             }
-            let fits = ranges.le(&item.bytes, &s.bytes);
-            let bytes = if fits { s.bytes.clone() } else { larger(ranges, &s.bytes, &item.bytes) };
+            let fits = s.bytes.covers(&item.bytes, prover);
             // Sharing needs a proof, or sizes alike.
-            let alike = s.about <= hint(k).saturating_mul(2);
-            if !usable(&bytes) || nodes(&bytes) > MAX_NODES / 4 || !(fits || alike) {
-                continue;
-            }
-            let rank = (!fits, s.about - hint(k));
-            if best.as_ref().is_none_or(|(f, w, ..)| rank < (*f, *w)) {
-                best = Some((rank.0, rank.1, n, bytes));
+            let rank = (!fits, s.about - hint(k), n);
+            if (fits || s.about <= hint(k).saturating_mul(2)) && best.is_none_or(|b| rank < b) {
+                best = Some(rank);
             }
         }
-        match best.and_then(|(.., n, bytes)| Some((shared.get_mut(n)?, bytes))) {
-            Some((s, bytes)) => {
-                s.bytes = bytes;
+        match best.and_then(|(.., n)| shared.get_mut(n)) {
+            Some(s) => {
+                s.bytes.join(&Most::of(item.bytes.clone()), prover);
                 s.members.push(k);
             }
-            None => shared.push(Shared { bytes: item.bytes.clone(), about: hint(k), members: vec![k] }),
+            None => shared.push(Shared { bytes: Most::of(item.bytes.clone()), about: hint(k), members: vec![k] }),
         }
     }
     let mut next = Dim::from(packed.total);
@@ -120,7 +112,7 @@ pub(super) fn slots(items: &[Item], about: &[i64], ranges: &Ranges) -> Option<Of
         for m in s.members {
             *offsets.get_mut(m)? = next.clone();
         }
-        next = next + padded(&s.bytes, ranges);
+        next = next + s.bytes.map(|b| padded(b, prover)).to_dim();
     }
     (!next.is_poison()).then_some((offsets, next))
 }

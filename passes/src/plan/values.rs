@@ -2,7 +2,8 @@
 //! operand does.
 
 use super::PlanError;
-use odc_ir::core::{ConstId, Dim, OpSet, TensorType, Value};
+use odc_ir::core::{ConstId, Dim, OpSet, Ranges, TensorType, Value};
+use odc_ir::program::Check;
 use odc_ir::tensor::{Func, Module, Op, Operation};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,6 +107,27 @@ impl<'m> Graph<'m> {
         let places = self.calls.iter().flat_map(|c| &c.reads).chain(self.outputs.iter().map(|(_, _, p)| p));
         places.filter_map(|p| if let Place::Const(id) = p { Some(*id) } else { None }).collect()
     }
+}
+
+/// The sizes of values that the bounds of the symbols do not prove to be non-negative. A product of two negative sizes would look
+/// like any other number of bytes, so each one is checked by itself.
+pub(super) fn checks(graph: &Graph, ranges: &Ranges) -> Vec<Check> {
+    let mut seen = BTreeSet::new();
+    let mut out = vec![];
+    let mut visit = |v: &Value, what: &str| {
+        let Some(ty) = graph.func.types.get(v.index()) else { return };
+        for d in &ty.shape {
+            if d.as_const().is_none() && seen.insert(d.clone()) && !ranges.nonneg(d) {
+                out.push(Check { size: d.clone(), what: format!("{ty} {what}") });
+            }
+        }
+    };
+    graph.func.body.args.iter().zip(&graph.func.param_names).for_each(|(v, name)| visit(v, name));
+    graph.func.body.visit_ops(&mut |op| {
+        let what = op.loc.to_string();
+        op.results.iter().for_each(|v| visit(v, &what));
+    });
+    out
 }
 
 fn undefined(op: &str, loc: &str, v: Value) -> PlanError {
