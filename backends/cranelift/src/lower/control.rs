@@ -3,10 +3,16 @@
 use super::{Lower, Result};
 use cranelift_codegen::ir::{self, InstBuilder, condcodes::IntCC, types};
 use odc_ir::core::{Scalar, Value};
-use odc_ir::loops::{LoopKind, Operation};
+use odc_ir::loops::{LoopKind, Op, Operation};
 
 /// Trips of an unrolled loop beyond this are a mistake of the pass that asked.
 const MAX_UNROLLED: i64 = 4096;
+
+fn stores(block: &odc_ir::loops::Block) -> bool {
+    let mut found = false;
+    block.visit_ops(&mut |op| found |= matches!(op.op, Op::Store {}));
+    found
+}
 
 impl<'a> Lower<'a, '_> {
     fn get_all(&self, vs: &[Value]) -> Result<Vec<ir::Value>> {
@@ -51,8 +57,9 @@ impl<'a> Lower<'a, '_> {
         }
 
         self.b.switch_to_block(head);
-        self.depth += 1;
         let params = self.b.block_params(head).to_vec();
+        let Some(counter) = body.args.first() else { return self.malformed("a loop without a counter") };
+        self.loops.push((*counter, !stores(body)));
         for (v, x) in body.args.iter().zip(&params) {
             self.set(*v, *x, None);
         }
@@ -63,7 +70,7 @@ impl<'a> Lower<'a, '_> {
         let again = self.b.ins().icmp(IntCC::SignedLessThan, next, hi);
         let back: Vec<_> = std::iter::once(next).chain(yields.iter().copied()).collect();
         self.branch(again, (head, &back), (exit, &yields));
-        self.depth -= 1;
+        self.loops.pop();
 
         self.b.switch_to_block(exit);
         let results = self.b.block_params(exit).to_vec();

@@ -54,8 +54,12 @@ impl Lower<'_, '_> {
         }
     }
 
-    /// Base and displacement of element `at` behind `ptr`.
-    fn address(&mut self, ptr: Value, at: Value, size: usize) -> Result<(ir::Value, i32)> {
+    /// Base and displacement of element `at` behind `ptr`, and flags for a load from there.
+    ///
+    /// In a loop that stores nothing, a load whose address moves with that loop's counter reads the same wherever it stands within
+    /// the iteration, and cannot leave it. Cranelift may then place it next to its use and make it an operand: to Cranelift such
+    /// memory is read-only. (Other loads keep their place: buffers may overlap when an operation works in place.)
+    fn address(&mut self, ptr: Value, at: Value, size: usize) -> Result<(ir::Value, i32, MemFlagsData)> {
         let size = size as i64;
         let mut offset = Offset::default();
         if self.collect(at, size, 0, &mut offset).is_none() {
@@ -64,6 +68,8 @@ impl Lower<'_, '_> {
         }
         let mut base = self.get(ptr)?;
         // Outermost first: the sums of the outer terms leave the inner loop, and the innermost becomes the address's index.
+        let free = self.loops.last().is_some_and(|(counter, pure)| *pure && offset.terms.get(counter).is_some_and(|k| *k != 0));
+        let flags = if free { FLAGS.with_readonly().with_can_move() } else { FLAGS };
         let mut terms: Vec<_> = offset.terms.into_iter().filter(|(_, k)| *k != 0).collect();
         terms.sort_by_key(|(v, k)| (self.defs.get(v.index()).copied().flatten().map_or(0, |d| d.depth), *v, *k));
         for (v, factor) in terms {
@@ -76,25 +82,25 @@ impl Lower<'_, '_> {
             base = self.b.ins().iadd(base, scaled);
         }
         match i32::try_from(offset.constant) {
-            Ok(disp) => Ok((base, disp)),
-            Err(_) => Ok((self.b.ins().iadd_imm_s(base, offset.constant), 0)),
+            Ok(disp) => Ok((base, disp, flags)),
+            Err(_) => Ok((self.b.ins().iadd_imm_s(base, offset.constant), 0, flags)),
         }
     }
 
     pub(super) fn load(&mut self, ptr: Value, at: Value, t: LoopType) -> Result<ir::Value> {
         let (d, held) = (t.dtype(), self.held(t)?);
-        let (p, disp) = self.address(ptr, at, d.size())?;
+        let (p, disp, flags) = self.address(ptr, at, d.size())?;
         match (t.lanes(), d) {
             (1, DType::Bool) => {
-                let x = self.b.ins().load(types::I8, FLAGS, p, disp);
+                let x = self.b.ins().load(types::I8, flags, p, disp);
                 Ok(self.b.ins().icmp_imm_s(IntCC::NotEqual, x, 0))
             }
             (4, _) if d.size() == 2 => Ok(match d {
-                DType::I16 => self.b.ins().sload16x4(FLAGS, p, disp),
-                _ => self.b.ins().uload16x4(FLAGS, p, disp),
+                DType::I16 => self.b.ins().sload16x4(flags, p, disp),
+                _ => self.b.ins().uload16x4(flags, p, disp),
             }),
             (4, _) if d.size() == 1 => {
-                let word = self.b.ins().load(types::I32, FLAGS, p, disp);
+                let word = self.b.ins().load(types::I32, flags, p, disp);
                 let v = self.b.ins().scalar_to_vector(types::I32X4, word);
                 let v = self.bits_as(types::I8X16, v);
                 if d == DType::I8 {
@@ -112,20 +118,20 @@ impl Lower<'_, '_> {
             (2, DType::Bool) => {
                 let mut v = self.int_like(held, 0);
                 for lane in 0..2 {
-                    let x = self.b.ins().load(types::I8, FLAGS, p, disp.wrapping_add(lane));
+                    let x = self.b.ins().load(types::I8, flags, p, disp.wrapping_add(lane));
                     let x = self.b.ins().icmp_imm_s(IntCC::NotEqual, x, 0);
                     v = self.insert(t, v, x, lane as u32)?;
                 }
                 Ok(v)
             }
-            _ => Ok(self.b.ins().load(held, FLAGS, p, disp)),
+            _ => Ok(self.b.ins().load(held, flags, p, disp)),
         }
     }
 
     pub(super) fn store(&mut self, ptr: Value, at: Value, v: Value) -> Result<()> {
         let (t, mut x) = (self.ty(v)?, self.get(v)?);
         let d = t.dtype();
-        let (p, disp) = self.address(ptr, at, d.size())?;
+        let (p, disp, _) = self.address(ptr, at, d.size())?;
         match (t.lanes(), d) {
             (4, _) if d.size() < 4 => {
                 if d == DType::Bool {

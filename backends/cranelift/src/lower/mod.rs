@@ -17,8 +17,9 @@ use cranelift_codegen::ir::{self, AbiParam, Block, InstBuilder, MemFlagsData, Si
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use odc_backend::{Arch, BackendError, Feature, Target};
-use odc_ir::core::{Binary, DType, OpSet, Scalar, Value};
+use odc_ir::core::{Binary, DType, Effect, OpSet, Scalar, Value};
 use odc_ir::loops::{Func, LoopType, Op, Operation};
+use std::collections::BTreeMap;
 
 type Result<T> = std::result::Result<T, BackendError>;
 
@@ -37,7 +38,7 @@ pub fn function(kernel: &Func, target: &Target, isa: &OwnedTargetIsa, out: &mut 
     };
     let n = kernel.types.len();
     let frame = Frame { scratch, begin, end };
-    let mut l = Lower { kernel, target, b, frame, values: vec![None; n], known: vec![None; n], defs: vec![None; n], depth: 0 };
+    let mut l = Lower { kernel, target, b, frame, values: vec![None; n], known: vec![None; n], defs: vec![None; n], loops: vec![], last_use: BTreeMap::new() };
     l.params(buffers, dims)?;
     l.ops(&kernel.body)?;
     l.b.ins().return_(&[]);
@@ -52,11 +53,11 @@ struct Frame {
     end: ir::Value,
 }
 
-/// How an offset came about, as far as addressing can use it, and the depth of loops it was computed at.
+/// How an offset came about, as far as addressing can use it, and how many loops it changes in.
 #[derive(Clone, Copy)]
 struct Def<'a> {
     op: Option<&'a Operation>,
-    depth: u32,
+    depth: usize,
 }
 
 struct Lower<'a, 'b> {
@@ -68,7 +69,10 @@ struct Lower<'a, 'b> {
     /// Values known while compiling (of vectors: what all lanes are).
     known: Vec<Option<Scalar>>,
     defs: Vec<Option<Def<'a>>>,
-    depth: u32,
+    /// Loops around the current op, unrolled ones not counted: their counters, and whether they store nothing.
+    loops: Vec<(Value, bool)>,
+    /// For the block at hand: the last op that uses each value defined in it.
+    last_use: BTreeMap<Value, usize>,
 }
 
 impl<'a> Lower<'a, '_> {
@@ -87,11 +91,20 @@ impl<'a> Lower<'a, '_> {
         self.values.get(v.index()).copied().flatten().map_or_else(|| self.malformed(format!("{v} is not defined here")), Ok)
     }
     fn set(&mut self, v: Value, x: ir::Value, op: Option<&'a Operation>) {
-        let k = v.index();
+        let (k, depth) = (v.index(), self.depth(op));
         if let (Some(slot), Some(known), Some(def)) = (self.values.get_mut(k), self.known.get_mut(k), self.defs.get_mut(k)) {
             *slot = Some(x);
             *known = None;
-            *def = Some(Def { op, depth: self.depth });
+            *def = Some(Def { op, depth });
+        }
+    }
+    /// The number of loops around the innermost thing that the result of `op` depends on.
+    fn depth(&self, op: Option<&Operation>) -> usize {
+        match op {
+            Some(op) if op.op.info().effect == Effect::Pure => {
+                op.operands.iter().map(|v| self.defs.get(v.index()).copied().flatten().map_or(0, |d| d.depth)).max().unwrap_or(0)
+            }
+            _ => self.loops.len(),
         }
     }
     fn learn(&mut self, v: Value, x: Scalar) {
@@ -152,10 +165,15 @@ impl<'a> Lower<'a, '_> {
     }
 
     fn ops(&mut self, block: &'a odc_ir::loops::Block) -> Result<()> {
-        block.ops.iter().try_for_each(|op| self.op(op))
+        let outer = std::mem::replace(&mut self.last_use, last_uses(block));
+        for (k, op) in block.ops.iter().enumerate() {
+            self.op(op, k)?;
+        }
+        self.last_use = outer;
+        Ok(())
     }
 
-    fn op(&mut self, op: &'a Operation) -> Result<()> {
+    fn op(&mut self, op: &'a Operation, position: usize) -> Result<()> {
         match (&op.op, op.operands.as_slice(), op.results.as_slice()) {
             (Op::For { kind }, _, _) => return self.for_loop(op, *kind),
             (Op::If {}, &[c], _) => return self.if_op(op, c),
@@ -173,6 +191,9 @@ impl<'a> Lower<'a, '_> {
             }
             (Op::Binary { f }, &[a, b], &[r]) => self.binary_op(op, *f, a, b, r)?,
             (Op::Fma {}, &[a, b, c], &[r]) => {
+                // Cranelift's x86-64 form overwrites its first factor: let that be one that is not needed any more.
+                let dies = |v: Value| self.last_use.get(&v) == Some(&position);
+                let (a, b) = if !dies(a) && dies(b) { (b, a) } else { (a, b) };
                 let (t, a, b, c) = (self.ty(r)?, self.get(a)?, self.get(b)?, self.get(c)?);
                 let y = self.fma(t, a, b, c)?;
                 self.set(r, y, Some(op));
@@ -345,6 +366,22 @@ impl<'a> Lower<'a, '_> {
         let args = |vs: &[ir::Value]| vs.iter().map(|v| (*v).into()).collect::<Vec<_>>();
         self.b.ins().brif(c, yes.0, &args(yes.1), no.0, &args(no.1));
     }
+}
+
+/// The position of the last op that uses each value which the block defines; those it yields live on.
+fn last_uses(block: &odc_ir::loops::Block) -> BTreeMap<Value, usize> {
+    let mut last: BTreeMap<Value, usize> = block.ops.iter().flat_map(|op| op.results.iter().map(|r| (*r, usize::MAX))).collect();
+    for (k, op) in block.ops.iter().enumerate() {
+        let mut see = |v: Value| {
+            last.entry(v).and_modify(|p| *p = k);
+        };
+        op.operands.iter().for_each(|v| see(*v));
+        op.regions.iter().for_each(|r| r.visit_uses(&mut see));
+    }
+    block.yields.iter().for_each(|v| {
+        last.remove(v);
+    });
+    last
 }
 
 /// The type that holds a scalar.
