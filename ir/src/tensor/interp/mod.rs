@@ -1,0 +1,259 @@
+//! The meaning of tensor modules: every op evaluated element by element. The oracle for lowering, fusion and scheduling; a
+//! schedule changes nothing here.
+
+mod program;
+
+use super::{Axes, Block, Func, Module, Op, Operation, Program, ReduceKind, Tensor};
+use crate::core::{self, Binary, Binding, DType, Dim, InterpError, OpSet, Scalar, TensorType, TensorValue, bind_inputs, indices};
+use program::{Places, Ready, Scope};
+use std::rc::Rc;
+
+/// Runs the module's first function.
+pub fn run(m: &Module, inputs: &[(String, TensorValue)]) -> Result<Vec<TensorValue>, InterpError> {
+    let f = m.main().ok_or(InterpError::NoFunction)?;
+    let params: Vec<(&str, &TensorType)> = f.param_names.iter().zip(&f.body.args).map(|(n, v)| (n.as_str(), f.ty(*v))).collect();
+    let (binding, args) = bind_inputs(&m.symbols, &params, inputs)?;
+    let mut e = Eval { m, f, binding, values: vec![None; f.types.len()] };
+    for (v, x) in f.body.args.iter().zip(args) {
+        e.set(*v, Rc::new(x));
+    }
+    let out = e.block(&f.body)?;
+    Ok(out.into_iter().map(|t| (*t).clone()).collect())
+}
+
+fn fail(message: &str) -> InterpError {
+    InterpError::Op { op: String::new(), loc: String::new(), message: message.into() }
+}
+
+struct Eval<'m> {
+    m: &'m Module,
+    f: &'m Func,
+    binding: Binding,
+    values: Vec<Option<Rc<TensorValue>>>,
+}
+
+impl<'m> Eval<'m> {
+    fn get(&self, v: core::Value) -> Result<Rc<TensorValue>, InterpError> {
+        self.values.get(v.index()).and_then(Clone::clone).ok_or_else(|| InterpError::Undefined { value: v.to_string() })
+    }
+    fn set(&mut self, v: core::Value, x: Rc<TensorValue>) {
+        if let Some(slot) = self.values.get_mut(v.index()) {
+            *slot = Some(x);
+        }
+    }
+    fn block(&mut self, b: &'m Block) -> Result<Vec<Rc<TensorValue>>, InterpError> {
+        for op in &b.ops {
+            self.op(op).map_err(|e| match e {
+                InterpError::Op { op: name, message, .. } if name.is_empty() => {
+                    InterpError::Op { op: op.op.info().mnemonic.into(), loc: op.loc.to_string(), message }
+                }
+                e => e,
+            })?;
+        }
+        b.yields.iter().map(|v| self.get(*v)).collect()
+    }
+    fn op(&mut self, op: &'m core::Operation<Tensor>) -> Result<(), InterpError> {
+        let held = op.operands.iter().map(|v| self.get(*v)).collect::<Result<Vec<_>, _>>()?;
+        if let Op::Dispatch { .. } = &op.op {
+            return self.dispatch(op, held);
+        }
+        let result = op.result().ok_or_else(|| fail("it must have one result"))?;
+        let ty = self.f.types.get(result.index()).ok_or_else(|| fail("its result has no type"))?;
+        let shape = self.binding.shape(&ty.shape)?;
+        let xs: Vec<&TensorValue> = held.iter().map(|r| &**r).collect();
+        let value = match &op.op {
+            Op::Constant { value } => {
+                let c = self.m.constant(*value).ok_or_else(|| fail("the constant is not in the module"))?;
+                TensorValue::from_const(c)?
+            }
+            Op::Map { axes, store, body } => self.map(axes, store, body, &xs, ty.dtype, shape)?,
+            Op::Reduce { axes, raxes, kind, store, body, epilogue } => {
+                let outer = Ready::new(epilogue, Scope::new(&self.binding, &[axes]))?;
+                let inner = Ready::new(body, Scope::new(&self.binding, &[axes, raxes]))?;
+                self.reduce(axes, raxes, *kind, store, (inner, outer), &xs, ty.dtype, shape)?
+            }
+            Op::View {} => {
+                let x = xs.first().ok_or_else(|| fail("no operand"))?;
+                TensorValue::new(ty.dtype, shape, x.data.clone())?
+            }
+            Op::Scatter { axes, index, update } => self.scatter(axes, index, update, &xs)?,
+            Op::Dispatch { .. } => return Ok(()),
+        };
+        self.set(result, Rc::new(value));
+        Ok(())
+    }
+
+    fn dispatch(&mut self, op: &'m Operation, held: Vec<Rc<TensorValue>>) -> Result<(), InterpError> {
+        let region = op.regions.first().ok_or_else(|| fail("a dispatch without a region"))?;
+        if region.args.len() != held.len() || region.yields.len() != op.results.len() {
+            return Err(fail("its region's arguments and yields do not fit its operands and results"));
+        }
+        for (v, x) in region.args.iter().zip(held) {
+            self.set(*v, x);
+        }
+        for (v, x) in op.results.iter().zip(self.block(region)?) {
+            self.set(*v, x);
+        }
+        Ok(())
+    }
+
+    fn extents(&self, axes: &Axes) -> Result<Vec<usize>, InterpError> {
+        axes.iter().map(|(_, d)| self.binding.size(d)).collect()
+    }
+
+    fn map(
+        &self,
+        axes: &Axes,
+        store: &[Dim],
+        body: &Program,
+        xs: &[&TensorValue],
+        dtype: DType,
+        shape: Vec<usize>,
+    ) -> Result<TensorValue, InterpError> {
+        let mut body = Ready::new(body, Scope::new(&self.binding, &[axes]))?;
+        let mut out = Stored::new(dtype, shape)?;
+        let places = Places::new(Scope::new(&self.binding, &[axes]), store);
+        for at in indices(&self.extents(axes)?) {
+            let at = signed(&at);
+            let v = body.eval(xs, &at, Scalar::Int(0))?;
+            out.put(&places.at(&at)?, v)?;
+        }
+        out.finish()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn reduce(
+        &self,
+        axes: &Axes,
+        raxes: &Axes,
+        kind: ReduceKind,
+        store: &[Dim],
+        (mut body, mut epilogue): (Ready, Ready),
+        xs: &[&TensorValue],
+        dtype: DType,
+        shape: Vec<usize>,
+    ) -> Result<TensorValue, InterpError> {
+        let mut out = Stored::new(dtype, shape)?;
+        let places = Places::new(Scope::new(&self.binding, &[axes]), store);
+        let inner: Vec<Vec<i64>> = indices(&self.extents(raxes)?).map(|r| signed(&r)).collect();
+        for at in indices(&self.extents(axes)?) {
+            let mut at = signed(&at);
+            let rank = at.len();
+            let mut acc = Accumulator::new(kind, body.dtype);
+            for (k, r) in inner.iter().enumerate() {
+                at.truncate(rank);
+                at.extend(r);
+                let v = body.eval(xs, &at, Scalar::Int(0))?;
+                acc.add(v, k as i64);
+            }
+            at.truncate(rank);
+            let v = epilogue.eval(xs, &at, acc.value())?;
+            out.put(&places.at(&at)?, v)?;
+        }
+        out.finish()
+    }
+
+    fn scatter(&self, axes: &Axes, index: &[Program], update: &Program, xs: &[&TensorValue]) -> Result<TensorValue, InterpError> {
+        let data = xs.first().ok_or_else(|| fail("no data"))?;
+        let mut out = (*data).clone();
+        if index.len() != out.rank() {
+            return Err(fail("one index program an axis of the data is needed"));
+        }
+        let mut index = index.iter().map(|p| Ready::new(p, Scope::new(&self.binding, &[axes]))).collect::<Result<Vec<_>, _>>()?;
+        let mut update = Ready::new(update, Scope::new(&self.binding, &[axes]))?;
+        for at in indices(&self.extents(axes)?) {
+            let at = signed(&at);
+            let mut place = vec![];
+            for (p, d) in index.iter_mut().zip(&out.shape) {
+                let k = p.eval(xs, &at, Scalar::Int(0))?.as_i64().max(0);
+                place.push(usize::try_from(k).unwrap_or(usize::MAX).min(d.saturating_sub(1)));
+            }
+            let Some(offset) = out.offset(&place) else {
+                return Err(fail("an update of an empty tensor"));
+            };
+            out.data[offset] = update.eval(xs, &at, out.data[offset])?.wrap(out.dtype);
+        }
+        Ok(out)
+    }
+}
+
+fn signed(at: &[usize]) -> Vec<i64> {
+    at.iter().map(|&k| k as i64).collect()
+}
+
+/// A result being filled; every element must be stored exactly once.
+struct Stored {
+    out: TensorValue,
+    filled: Vec<bool>,
+}
+
+impl Stored {
+    fn new(dtype: DType, shape: Vec<usize>) -> Result<Self, InterpError> {
+        let out = TensorValue::filled(dtype, &shape, Scalar::Int(0))?;
+        let filled = vec![false; out.elements()];
+        Ok(Stored { out, filled })
+    }
+    fn put(&mut self, at: &[i64], v: Scalar) -> Result<(), InterpError> {
+        let place: Option<Vec<usize>> = at.iter().map(|&k| usize::try_from(k).ok()).collect();
+        let Some(offset) = place.and_then(|p| self.out.offset(&p)) else {
+            return Err(fail(&format!("stores at {at:?}, outside {}", self.out.type_text())));
+        };
+        if std::mem::replace(&mut self.filled[offset], true) {
+            return Err(fail(&format!("stores twice at {at:?}")));
+        }
+        self.out.data[offset] = v.wrap(self.out.dtype);
+        Ok(())
+    }
+    fn finish(self) -> Result<TensorValue, InterpError> {
+        match self.filled.iter().position(|f| !f) {
+            Some(k) => Err(fail(&format!("element {k} of {} is never stored", self.out.type_text()))),
+            None => Ok(self.out),
+        }
+    }
+}
+
+/// What changes nothing when it is combined.
+fn neutral(kind: ReduceKind, dt: DType) -> Scalar {
+    // Integers as the extremes of their width: saturated from infinity.
+    let extreme = |x: f64| if dt.is_int() { Scalar::Float(x).cast(DType::F64, dt) } else { Scalar::Float(x).wrap(dt) };
+    match kind {
+        ReduceKind::Sum => Scalar::Int(0).wrap(dt),
+        ReduceKind::Prod => Scalar::Int(1).wrap(dt),
+        ReduceKind::Max | ReduceKind::ArgMax | ReduceKind::ArgMaxLast => extreme(f64::NEG_INFINITY),
+        ReduceKind::Min | ReduceKind::ArgMin | ReduceKind::ArgMinLast => extreme(f64::INFINITY),
+    }
+}
+
+/// A reduction's running value.
+struct Accumulator {
+    kind: ReduceKind,
+    dt: DType,
+    best: Scalar,
+    at: i64,
+    empty: bool,
+}
+
+impl Accumulator {
+    fn new(kind: ReduceKind, dt: DType) -> Self {
+        Accumulator { kind, dt, best: neutral(kind, dt), at: 0, empty: true }
+    }
+    fn add(&mut self, v: Scalar, k: i64) {
+        let replaces = |f: Binary, b: Scalar| f.eval(self.dt, v, b).as_bool();
+        let better = match self.kind {
+            ReduceKind::Sum => return self.best = Binary::Add.eval(self.dt, self.best, v),
+            ReduceKind::Prod => return self.best = Binary::Mul.eval(self.dt, self.best, v),
+            ReduceKind::Max => return self.best = Binary::Max.eval(self.dt, self.best, v),
+            ReduceKind::Min => return self.best = Binary::Min.eval(self.dt, self.best, v),
+            ReduceKind::ArgMax => replaces(Binary::Gt, self.best),
+            ReduceKind::ArgMaxLast => replaces(Binary::Ge, self.best),
+            ReduceKind::ArgMin => replaces(Binary::Lt, self.best),
+            ReduceKind::ArgMinLast => replaces(Binary::Le, self.best),
+        };
+        if self.empty || better {
+            (self.best, self.at, self.empty) = (v, k, false);
+        }
+    }
+    fn value(&self) -> Scalar {
+        if self.kind.is_arg() { Scalar::Int(self.at) } else { self.best }
+    }
+}
