@@ -66,7 +66,13 @@ fn loops_branches_and_scratch() {
             let y = scalars(DType::F32, &buffers[1]);
             for r in 0..rows as usize {
                 let sum: f32 = x[r * columns as usize..][..columns as usize].iter().fold(0.0, |a, v| a + *v as f32);
-                let want = if r + 1 == rows as usize { 99.0 } else if sum < 0.0 { 2.0 * sum } else { sum };
+                let want = if r + 1 == rows as usize {
+                    99.0
+                } else if sum < 0.0 {
+                    2.0 * sum
+                } else {
+                    sum
+                };
                 assert_eq!(y[r].as_f64() as f32, want, "{} row {r} of {rows}x{columns}", t.name);
             }
         }

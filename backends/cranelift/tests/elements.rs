@@ -206,7 +206,9 @@ fn lanes_and_bits() {
             }
         }
     }
-    for (from, to) in [(DType::F32, DType::I32), (DType::F16, DType::I16), (DType::I16, DType::U16), (DType::I64, DType::F64), (DType::U8, DType::I8)] {
+    for (from, to) in
+        [(DType::F32, DType::I32), (DType::F16, DType::I16), (DType::I16, DType::U16), (DType::I64, DType::F64), (DType::U8, DType::I8)]
+    {
         for n in [1, lanes(from)] {
             let xs = edges(from);
             let k = map_kernel(&[from], to, n, |b, v| b.op1(Op::Bitcast {}, v, vector(to, n)));
@@ -231,7 +233,8 @@ fn fma_multiplies_and_adds() {
                         ok |= same(z, Scalar::Float(f64::from((x.as_f64() as f32).mul_add(y.as_f64() as f32, x.as_f64() as f32))));
                     } else if d.is_float() {
                         let fused = x.as_f64().mul_add(y.as_f64(), x.as_f64());
-                        ok |= same(z, Scalar::Float(fused).wrap(*d)) || (*d != DType::F64 && same(z, Scalar::Float(f64::from(fused as f32)).wrap(*d)));
+                        ok |= same(z, Scalar::Float(fused).wrap(*d))
+                            || (*d != DType::F64 && same(z, Scalar::Float(f64::from(fused as f32)).wrap(*d)));
                     }
                     assert!(ok, "{}: {d} x{n}: {x:?} * {y:?} + {x:?} -> {z:?}", t.name);
                 }

@@ -54,11 +54,8 @@ impl Lower<'_, '_> {
         let ((x, first), (y, _)) = if number(b) { (b, a) } else { (a, b) };
         let first_is_number = number((x, first));
         // Written so that Cranelift finds the one instruction.
-        let c = if cc == FloatCC::LessThan {
-            self.b.ins().fcmp(FloatCC::LessThan, x, y)
-        } else {
-            self.b.ins().fcmp(FloatCC::LessThan, y, x)
-        };
+        let c =
+            if cc == FloatCC::LessThan { self.b.ins().fcmp(FloatCC::LessThan, x, y) } else { self.b.ins().fcmp(FloatCC::LessThan, y, x) };
         let r = self.choose(held, c, x, y);
         if first_is_number {
             return Ok(r);

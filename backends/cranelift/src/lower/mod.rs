@@ -38,7 +38,17 @@ pub fn function(kernel: &Func, target: &Target, isa: &OwnedTargetIsa, out: &mut 
     };
     let n = kernel.types.len();
     let frame = Frame { scratch, begin, end };
-    let mut l = Lower { kernel, target, b, frame, values: vec![None; n], known: vec![None; n], defs: vec![None; n], loops: vec![], last_use: BTreeMap::new() };
+    let mut l = Lower {
+        kernel,
+        target,
+        b,
+        frame,
+        values: vec![None; n],
+        known: vec![None; n],
+        defs: vec![None; n],
+        loops: vec![],
+        last_use: BTreeMap::new(),
+    };
     l.params(buffers, dims)?;
     l.ops(&kernel.body)?;
     l.b.ins().return_(&[]);

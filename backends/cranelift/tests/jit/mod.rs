@@ -58,12 +58,7 @@ pub fn lanes(d: DType) -> u32 {
 }
 
 /// `out[i] = body(in0[i], …)` for each group of `lanes` elements; the grid counts groups.
-pub fn map_kernel(
-    inputs: &[DType],
-    out: DType,
-    lanes: u32,
-    body: impl FnOnce(&mut Builder<'_, Loop>, &[Value]) -> Value,
-) -> Func {
+pub fn map_kernel(inputs: &[DType], out: DType, lanes: u32, body: impl FnOnce(&mut Builder<'_, Loop>, &[Value]) -> Value) -> Func {
     let mut f = Func::new("map");
     let ins: Vec<_> = inputs.iter().enumerate().map(|(k, d)| f.param(&format!("in{k}"), LoopType::Ptr(*d, Space::Global))).collect();
     let to = f.param("out", LoopType::Ptr(out, Space::Global));
@@ -121,7 +116,8 @@ pub fn edges(d: DType) -> Vec<Scalar> {
     }
     let bits = 8 * d.size() as u32;
     let (lo, hi) = if d.is_signed_int() { (i64::MIN >> (64 - bits), i64::MAX >> (64 - bits)) } else { (0, -1) };
-    let mut v: Vec<i64> = vec![0, 1, 2, 3, 5, 7, 8, 13, 15, 16, 31, 32, 33, 63, 64, 100, 127, 128, 255, 32767, 1 << 31, -1, -2, -3, -7, -8, -33];
+    let mut v: Vec<i64> =
+        vec![0, 1, 2, 3, 5, 7, 8, 13, 15, 16, 31, 32, 33, 63, 64, 100, 127, 128, 255, 32767, 1 << 31, -1, -2, -3, -7, -8, -33];
     v.extend([lo, lo.wrapping_add(1), hi, hi.wrapping_sub(1), 0x1234_5678_9abc_def0]);
     let mut v: Vec<_> = v.into_iter().map(|x| Scalar::Int(x).wrap(d)).collect();
     v.sort();
