@@ -1,11 +1,13 @@
 //! The program: what a runtime does, in order. Kernels in loop IR, commands that run them on buffers, and one arena in which
 //! every buffer has its place; all sizes are expressions of the dims. It becomes the artifact's command list.
 
+mod interp;
 mod live;
 mod shape;
 mod text;
 mod verify;
 
+pub use interp::{CallKernel, run_with};
 pub use live::{Life, lives};
 pub use shape::{Reg, ShapeCode, ShapeCodeError, ShapeInstr};
 pub use text::parse_program;

@@ -4,6 +4,8 @@ use odc_ir::core::{Loc, print_func};
 use odc_ir::loops::{Block, Func};
 use std::collections::{BTreeMap, BTreeSet};
 
+const MAX_NAME: usize = 60;
+
 #[derive(Default)]
 pub(super) struct Kernels {
     pub funcs: Vec<Func>,
@@ -12,13 +14,16 @@ pub(super) struct Kernels {
 }
 
 impl Kernels {
-    /// The position of `func` or of the equal one that came first. Names stay distinct.
-    pub(super) fn add(&mut self, mut func: Func) -> u32 {
+    /// The position of `func` or of the equal one that came first. It is named after the first node that it computes.
+    pub(super) fn add(&mut self, mut func: Func, loc: &Loc) -> u32 {
         let text = anonymous_text(&func);
         if let Some(k) = self.by_text.get(&text) {
             return *k;
         }
         let k = self.funcs.len() as u32;
+        if let Some(node) = loc.0.first() {
+            func.name = name_of(node);
+        }
         let base = func.name.clone();
         let mut n = 2;
         while !self.names.insert(func.name.clone()) {
@@ -29,6 +34,15 @@ impl Kernels {
         self.funcs.push(func);
         k
     }
+}
+
+/// `/encoder/layer.0/MatMul` as a name that any tool accepts: `encoder_layer_0_MatMul`.
+fn name_of(node: &str) -> String {
+    let words: Vec<&str> = node.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    let name = words.join("_");
+    // The end of a long path says more than its beginning.
+    let short = name.get(name.len().saturating_sub(MAX_NAME)..).unwrap_or(&name).trim_start_matches('_');
+    if short.starts_with(|c: char| c.is_ascii_alphabetic()) { short.into() } else { format!("kernel_{short}") }
 }
 
 /// The function as text without names and locations, values numbered in order.

@@ -82,7 +82,7 @@ pub fn plan(module: &Module, kernels: Vec<Kernel>) -> Result<Program, PlanError>
         let writes = call.writes.iter().map(|v| Place::Made(*v));
         let buffers: Option<Vec<_>> = call.reads.iter().copied().chain(writes).map(|b| buffer(&b)).collect();
         p.commands.push(Command::Dispatch {
-            kernel: distinct.add(kernel.func),
+            kernel: distinct.add(kernel.func, &call.op.loc),
             buffers: buffers.ok_or_else(|| missing("a dispatch"))?,
             reads: call.reads.len() as u32,
             dims: kernel.dims,

@@ -170,6 +170,65 @@ fn symbolic_graphs_are_sound_and_near() {
     assert!(mean <= 1.1 && worst <= 2.5);
 }
 
+/// What a dispatch computes in the next test: every element from the kernel's name and all bytes that it reads.
+fn digest(seed: &str, reads: &[&[u8]], elements: usize) -> Vec<u8> {
+    let mut h = 0xcbf2_9ce4_8422_2325u64;
+    let mut eat = |b: u8| h = (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
+    seed.bytes().for_each(&mut eat);
+    reads.iter().for_each(|r| r.iter().for_each(|b| eat(*b)));
+    let mut rng = Rng(h | 1);
+    (0..elements).flat_map(|_| (rng.below(1 << 20) as f32).to_le_bytes()).collect()
+}
+
+/// Planned programs compute what the module says, on poisoned memory: every value from digests of its operands.
+#[test]
+fn planned_memory_keeps_every_value() {
+    let shapes = shapes(&[&["n", "16"], &["n", "s"], &["s", "7"], &["n", "3"], &["100"], &["n", "floordiv(s + 1, 2)"]]);
+    for seed in 1..=60u64 {
+        let m = random(seed, 6 + seed as usize / 2, &shapes, &[("n", 1, Some(64)), ("s", 1, None)]);
+        // Every kernel is another one: its index count tells which, so that none are merged.
+        let mut ks = kernels(&m);
+        for (k, kernel) in ks.iter_mut().enumerate() {
+            for d in 0..k {
+                kernel.func.param(&format!("x{d}"), loops::LoopType::Index);
+                kernel.dims.push(Dim::ZERO);
+            }
+        }
+        let p = plan(&m, ks).unwrap();
+        for (n, s) in [(1, 1), (5, 9), (8, 2)] {
+            let x = odc_ir::core::TensorValue::from_fn(DType::F32, &[n, s, 16], |i| Scalar::Float((i[0] + 3 * i[1] + 7 * i[2]) as f64))
+                .unwrap();
+            let got = odc_ir::program::run_with(&p, &[("x".into(), x.clone())], &mut |f, memory, buffers, dims| {
+                let (write, reads) = buffers.split_last().unwrap();
+                let reads: Vec<&[u8]> = reads.iter().map(|r| &memory[r.clone()]).collect();
+                let out = digest(&dims.len().to_string(), &reads, dims[0] as usize);
+                assert_eq!(f.body.args.len(), buffers.len() + dims.len());
+                memory[write.clone()].copy_from_slice(&out);
+                Ok(())
+            })
+            .unwrap();
+            // The same without any sharing of memory.
+            let main = m.main().unwrap();
+            let size = |v: Value| main.ty(v).elements().eval(&|d| Some(if d.name() == "n" { n } else { s } as i64)).unwrap() as usize;
+            let mut values: BTreeMap<Value, Vec<u8>> = BTreeMap::from([(main.body.args[0], x.to_bytes())]);
+            let mut k = 0;
+            for op in &main.body.ops {
+                let reads: Vec<&[u8]> = op.operands.iter().map(|v| values[v].as_slice()).collect();
+                let out = if matches!(op.op, Op::View {}) {
+                    reads[0].to_vec()
+                } else {
+                    k += 1;
+                    digest(&k.to_string(), &reads, size(op.results[0]))
+                };
+                values.insert(op.results[0], out);
+            }
+            for (v, t) in main.body.yields.iter().zip(&got) {
+                assert!(values[v] == t.to_bytes(), "seed {seed}, n = {n}, s = {s}: another value in\n{p}");
+            }
+        }
+    }
+}
+
 #[test]
 fn equal_layers_are_one_kernel_and_reuse_memory() {
     let m = module(&[("n", 1, Some(4096))], |b, x| {
@@ -186,7 +245,7 @@ fn equal_layers_are_one_kernel_and_reuse_memory() {
     assert_eq!((p.kernels.len(), p.dispatch_count()), (1, 12));
     // Each layer overwrites its input, but for the first, whose input is the caller's.
     assert_eq!((p.slots.len(), p.arena_bytes.to_string().as_str()), (1, "64*n"));
-    assert_eq!(p.kernel_loc(0).0.len(), 12);
+    assert_eq!((p.kernel_loc(0).0.len(), p.kernels[0].name.as_str()), (12, "layer0"));
 }
 
 #[test]

@@ -1,0 +1,131 @@
+//! The reference runner: executes a program's commands on one block of bytes. What is not alive is poisoned (all bits set: NaN in
+//! every float), so that a wrong lifetime or a wrong place shows in the results.
+
+use super::{BufferRef, Command, Life, Program, lives};
+use crate::core::{Binding, InterpError, TensorValue, bind_inputs};
+use crate::loops::Func;
+use std::ops::Range;
+
+const POISON: u8 = 0xFF;
+/// The most bytes that the runner allocates.
+const MAX_BYTES: usize = 1 << 32;
+
+/// Runs all grid items of a kernel: function, memory, the bytes of each pointer parameter (they may coincide), index arguments.
+pub type CallKernel<'a> = &'a mut dyn FnMut(&Func, &mut [u8], &[Range<usize>], &[i64]) -> Result<(), InterpError>;
+
+/// The outputs, in order. `call` runs the kernels: the loop interpreter, or compiled code.
+pub fn run_with(p: &Program, inputs: &[(String, TensorValue)], call: CallKernel<'_>) -> Result<Vec<TensorValue>, InterpError> {
+    let params: Vec<_> = p.inputs.iter().map(|i| (i.name.as_str(), &i.ty)).collect();
+    let (binding, inputs) = bind_inputs(&p.symbols, &params, inputs)?;
+    for c in &p.checks {
+        binding.size(&c.size)?;
+    }
+    let mut m = Memory::new(p, binding, &inputs)?;
+    let lives = lives(p);
+    for (at, c) in p.commands.iter().enumerate() {
+        m.poison(&lives, |life| life.start == at)?;
+        m.command(c, call)?;
+        m.poison(&lives, |life| life.end == at)?;
+    }
+    let constant = m.bytes.get(..m.constant.len()) == Some(m.constant.as_slice());
+    if !constant {
+        return Err(fail("program", "a command wrote to an input or a constant"));
+    }
+    p.outputs.iter().map(|(port, b)| m.tensor(&port.ty, *b)).collect()
+}
+
+struct Memory<'p> {
+    p: &'p Program,
+    binding: Binding,
+    /// Inputs, constants, then the arena.
+    bytes: Vec<u8>,
+    inputs: Vec<Range<usize>>,
+    consts: Vec<Range<usize>>,
+    /// What lies before the arena, as it was.
+    constant: Vec<u8>,
+}
+
+fn fail(op: &str, message: impl Into<String>) -> InterpError {
+    InterpError::Op { op: op.into(), loc: "(program)".into(), message: message.into() }
+}
+
+impl<'p> Memory<'p> {
+    fn new(p: &'p Program, binding: Binding, inputs: &[TensorValue]) -> Result<Self, InterpError> {
+        let mut constant = vec![];
+        let mut add = |data: &[u8]| {
+            let start = constant.len();
+            constant.extend_from_slice(data);
+            constant.resize(constant.len().next_multiple_of(super::ALIGN as usize), POISON);
+            start..start + data.len()
+        };
+        let inputs = inputs.iter().map(|t| add(&t.to_bytes())).collect();
+        let consts = p.consts.iter().map(|c| add(&c.bytes)).collect();
+        let arena = binding.size(&p.arena_bytes)?;
+        let all = constant.len().checked_add(arena).filter(|n| *n <= MAX_BYTES);
+        let all = all.ok_or_else(|| fail("arena", format!("{arena} bytes are more than the runner allocates")))?;
+        let mut bytes = constant.clone();
+        bytes.resize(all, POISON);
+        Ok(Memory { p, binding, bytes, inputs, consts, constant })
+    }
+
+    fn range(&self, b: BufferRef) -> Result<Range<usize>, InterpError> {
+        let missing = || fail("buffer", format!("{b} does not exist or leaves its memory"));
+        match b {
+            BufferRef::Input(k) => self.inputs.get(k as usize).cloned().ok_or_else(missing),
+            BufferRef::Const { id, offset } => {
+                let r = self.consts.get(id.0 as usize).cloned().ok_or_else(missing)?;
+                let start = usize::try_from(offset).ok().and_then(|o| r.start.checked_add(o));
+                start.filter(|s| *s <= r.end).map(|s| s..r.end).ok_or_else(missing)
+            }
+            BufferRef::Arena(k) => {
+                let slot = self.p.slot(k).ok_or_else(missing)?;
+                let (at, len) = (self.binding.size(&slot.offset)?, self.binding.size(&slot.bytes)?);
+                let start = self.constant.len().checked_add(at);
+                let end = start.and_then(|s| s.checked_add(len)).filter(|e| *e <= self.bytes.len());
+                Ok(start.ok_or_else(missing)?..end.ok_or_else(missing)?)
+            }
+        }
+    }
+
+    fn poison(&mut self, lives: &[Option<Life>], which: impl Fn(&Life) -> bool) -> Result<(), InterpError> {
+        for (k, _) in lives.iter().enumerate().filter(|(_, l)| l.as_ref().is_some_and(&which)) {
+            let r = self.range(BufferRef::Arena(k as u32))?;
+            if let Some(bytes) = self.bytes.get_mut(r) {
+                bytes.fill(POISON);
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, c: &Command, call: CallKernel<'_>) -> Result<(), InterpError> {
+        match c {
+            Command::Dispatch { kernel, buffers, dims, grid, loc, .. } => {
+                let func = self.p.kernels.get(*kernel as usize);
+                let func = func.ok_or_else(|| fail("dispatch", format!("kernel {kernel} does not exist")))?;
+                let places = buffers.iter().map(|b| self.range(*b)).collect::<Result<Vec<_>, _>>()?;
+                let dims = dims.iter().map(|d| self.binding.eval(d)).collect::<Result<Vec<_>, _>>()?;
+                self.binding.size(grid)?;
+                call(func, &mut self.bytes, &places, &dims).map_err(|e| match e {
+                    InterpError::Op { op, message, .. } => InterpError::Op { op, loc: format!("@{} of {loc}", func.name), message },
+                    other => other,
+                })
+            }
+            Command::Copy { src, dst, bytes } => {
+                let (from, to, n) = (self.range(*src)?, self.range(*dst)?, self.binding.size(bytes)?);
+                if n > from.len() || n > to.len() {
+                    return Err(fail("copy", format!("{n} bytes from {src} to {dst} leave their buffers")));
+                }
+                self.bytes.copy_within(from.start..from.start + n, to.start);
+                Ok(())
+            }
+        }
+    }
+
+    fn tensor(&self, ty: &crate::core::TensorType, b: BufferRef) -> Result<TensorValue, InterpError> {
+        let shape = self.binding.shape(&ty.shape)?;
+        let len = crate::core::checked_elements(&shape)? * ty.dtype.size();
+        let start = self.range(b)?.start;
+        let bytes = self.bytes.get(start..start + len);
+        TensorValue::from_bytes(ty.dtype, &shape, bytes.ok_or_else(|| fail("output", format!("{b} is too small")))?)
+    }
+}
