@@ -181,3 +181,55 @@ fn dispatch(p: &mut Parser<'_>) -> Result<Command, ParseError> {
     }
     Ok(Command::Dispatch { kernel, buffers, reads, dims, grid, grain, scratch, loc })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::no_blobs;
+    use crate::program::verify_program;
+
+    const TEXT: &str = r#"program "a \"model\"" {
+  dim n in 1.. multiple 2 from "x" 0
+  const #0 : f32[2] = [f 1.0, f 2.0]
+  input "x" : f32[n, 2]
+  output "y" : f32[n - 1, 2] = slot 1
+  output "x again" : f32[n, 2] = in 0
+  check n - 1 "f32[n - 1, 2] /Slice"
+  arena 128*floordiv(n + 7, 8)
+  slot 0 at 0 size 8*n "f32[n, 2] /Add"
+  slot 1 at 64*floordiv(n + 7, 8) size 8*n - 8 ""
+  dispatch 0 (in 0, #0 + 4) -> (slot 0) dims [n] grid n grain 16 scratch 64 loc("/Add", "/Mul")
+  copy slot 0 to slot 1 size 8*n - 8
+  func @Add(%0 "a": ptr<f32, global>, %1 "b": ptr<f32, global>, %2 "c": ptr<f32, global>, %3 "n": index) {
+    yield
+  }
+}
+"#;
+
+    #[test]
+    fn text_goes_both_ways() {
+        let p = parse_program(TEXT, &no_blobs).unwrap();
+        let printed = p.to_string();
+        assert_eq!(parse_program(&printed, &no_blobs).unwrap(), p, "{printed}");
+        assert_eq!(printed.lines().count(), TEXT.lines().count(), "{printed}");
+        assert_eq!(verify_program(&p), []);
+        assert_eq!(p.kernel_loc(0).0.len(), 2);
+    }
+
+    #[test]
+    fn damaged_text_is_an_error() {
+        for end in (0..TEXT.len() - 2).filter(|k| TEXT.is_char_boundary(*k)) {
+            assert!(parse_program(&TEXT[..end], &no_blobs).is_err(), "cut at {end}");
+        }
+        let wrong = [("slot 1 at", "slot 7 at"), ("in 0,", "out 0,"), ("const #0", "const #1"), ("dims [n]", "dims n")];
+        for (from, to) in wrong {
+            assert!(parse_program(&TEXT.replacen(from, to, 1), &no_blobs).is_err(), "{to}");
+        }
+        for (from, to) in
+            [("slot 1\n", "slot 9\n"), ("in 0,", "in 5,"), ("#0 + 4", "#0 + 9"), ("dispatch 0", "dispatch 3"), ("dims [n]", "dims []")]
+        {
+            let p = parse_program(&TEXT.replacen(from, to, 1), &no_blobs).unwrap();
+            assert!(!verify_program(&p).is_empty(), "{to}");
+        }
+    }
+}
