@@ -286,6 +286,11 @@ impl Ranges {
                 }
             }
         } else if let [(dm, dc)] = den.terms() {
+            // A divisor `c*s`: multiples of c are large, the rest must stay below c.
+            let (big, small) = partition(num, |k| k % dc == 0);
+            if *dc > 1 && !big.is(0) && self.within(&small, &Dim::from(*dc)) {
+                return self.floordiv(&big.floordiv(&Dim::from(*dc)), &dm.to_dim());
+            }
             // A symbolic divisor `s*t`: terms that hold `s` are large, the rest must stay below `s`.
             for (a, _) in dm.factors() {
                 let g = Dim::from_terms([(one(a), 1)]);
@@ -361,6 +366,8 @@ mod tests {
         let flat = s("c") * s("h") * s("w") + s("i") * s("w") + s("j");
         assert_eq!(r.floordiv(&flat, &(s("h") * s("w"))), s("c"));
         assert_eq!(r.floordiv(&flat, &s("w")), s("c") * s("h") + s("i"));
+        assert_eq!(r.floordiv(&(s("i") * 8 + s("c")), &(s("h") * 8)), Dim::ZERO);
+        assert_eq!(r.floordiv(&(s("j") * 8 + s("c")), &(s("h") * 8)), s("j").floordiv(&s("h")));
         assert!(r.lt(&flat, &(s("h") * s("w") * 8)));
         assert!(!r.lt(&flat, &(s("h") * s("w") * 7)));
     }

@@ -4,7 +4,7 @@
 use super::absorb::{compact, divisions, drop_unused_operands, reshape_index};
 use super::{OUTPUT, Work};
 use odc_ir::core::{Binary, Dim, Ranges, Sym, Unary, Value};
-use odc_ir::tensor::{Axes, Expr, Index, Op, Operation, Program, ReduceKind};
+use odc_ir::tensor::{Axes, Expr, ExprId, Index, Op, Operation, Program, ReduceKind};
 use std::collections::BTreeMap;
 
 /// The most element operations that are worth repeating for every reader.
@@ -14,20 +14,25 @@ pub(super) fn inline(w: &mut Work) {
     for k in 0..w.ops.len() {
         let Some(op) = &w.ops[k] else { continue };
         let Op::Map { axes, store, body } = &op.op else { continue };
-        if !identity(axes, store) {
-            continue;
-        }
+        let Some(from) = inverse(axes, store) else { continue };
         let (movement, cheap) = (is_movement(body), is_cheap(body));
+        let scaled = scaled_movement(body).is_some();
         if !movement && !cheap {
             continue;
         }
-        let Some(plan) = readers(w, k, movement) else { continue };
-        apply(w, k, plan);
+        let Some(plan) = readers(w, k, movement, scaled) else { continue };
+        apply(w, k, plan, &from);
     }
 }
 
-fn identity(axes: &Axes, store: &[Dim]) -> bool {
-    axes.len() == store.len() && axes.iter().zip(store).all(|((s, e), d)| d.as_sym() == Some(s) || (e.is(1) && d.is(0)))
+/// Which coordinate of the result each axis is (`None` for axes of extent 1), if `store` is a permutation.
+fn inverse(axes: &Axes, store: &[Dim]) -> Option<Vec<(Sym, Option<usize>)>> {
+    let placed = |s: &Sym| store.iter().position(|d| d.as_sym() == Some(s));
+    let known = |d: &Dim| d.is(0) || axes.iter().any(|(s, _)| d.as_sym() == Some(s));
+    if !store.iter().all(known) {
+        return None;
+    }
+    axes.iter().map(|(s, e)| if e.is(1) { Some((s.clone(), None)) } else { placed(s).map(|k| (s.clone(), Some(k))) }).collect()
 }
 
 /// Only loads of one element, at indices that are dims.
@@ -57,7 +62,19 @@ fn is_cheap(p: &Program) -> bool {
 /// A sum of products of two loads: what the gemm template wants to keep seeing.
 pub(super) fn is_contraction(op: &Op) -> bool {
     let Op::Reduce { kind: ReduceKind::Sum, body, .. } = op else { return false };
-    body.root.is_some_and(|r| matches!(body.get(r), Expr::Binary(Binary::Mul, ..)))
+    body.root.is_some_and(|r| matches!(body.get(r), Expr::Binary(Binary::Mul, a, b) if a != b))
+}
+
+/// `load * constant` with the constant the same for all elements: what may move behind a sum of products.
+fn scaled_movement(p: &Program) -> Option<(ExprId, ExprId)> {
+    let Expr::Binary(Binary::Mul, a, b) = p.get(p.root?) else { return None };
+    let moves = |e: &ExprId| matches!(p.get(*e), Expr::Load { index, .. } if index.iter().any(|i| !matches!(i, Index::Dim(d) if d.is(0))) && index.iter().all(|i| matches!(i, Index::Dim(_))));
+    let uniform = |e: &ExprId| match p.get(*e) {
+        Expr::Const(..) => true,
+        Expr::Load { index, .. } => index.iter().all(|i| matches!(i, Index::Dim(d) if d.is(0))),
+        _ => false,
+    };
+    [(*a, *b), (*b, *a)].into_iter().find(|(x, c)| moves(x) && uniform(c))
 }
 
 /// One place where a value is read, and how: the consumer, and the views between.
@@ -68,7 +85,7 @@ struct Reader {
 }
 
 /// All structured ops that read op `k`'s result, directly or through views; `None` if one of them must have it in memory.
-fn readers(w: &Work, k: usize, movement: bool) -> Option<Vec<Reader>> {
+fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Option<Vec<Reader>> {
     let value = w.ops[k].as_ref()?.result()?;
     let mut found = vec![];
     let mut open = vec![(value, vec![w.shape(value).to_vec()])];
@@ -86,7 +103,7 @@ fn readers(w: &Work, k: usize, movement: bool) -> Option<Vec<Reader>> {
                     open.push((to, s));
                 }
                 Op::Map { .. } | Op::Reduce { .. } => {
-                    if !(movement || !is_contraction(&op.op)) || !substitutable(w, op, v, &shapes) {
+                    if !(movement || scaled || !is_contraction(&op.op)) || !substitutable(w, op, v, &shapes) {
                         return None;
                     }
                     found.push(Reader { consumer: u, value: v, shapes: shapes.clone() });
@@ -152,9 +169,9 @@ fn through(ranges: &Ranges, index: &[Dim], shapes: &[Vec<Dim>]) -> Vec<Dim> {
     index
 }
 
-fn apply(w: &mut Work, k: usize, plan: Vec<Reader>) -> Option<()> {
+fn apply(w: &mut Work, k: usize, plan: Vec<Reader>, from: &[(Sym, Option<usize>)]) -> Option<()> {
     let producer = w.ops[k].clone()?;
-    let Op::Map { axes, body, .. } = &producer.op else { return None };
+    let Op::Map { body, .. } = &producer.op else { return None };
     let root = body.root?;
     for reader in plan {
         let ranges = op_ranges(w, &w.ops[reader.consumer].as_ref()?.op);
@@ -162,6 +179,9 @@ fn apply(w: &mut Work, k: usize, plan: Vec<Reader>) -> Option<()> {
         let slot = op.operands.iter().position(|v| *v == reader.value)? as u32;
         let first_new = op.operands.len() as u32;
         op.operands.extend(&producer.operands);
+        // A contraction keeps its bare product: a constant factor moves behind the sum.
+        let factor = scaled_movement(body).filter(|_| is_contraction(&op.op));
+        let root = factor.map_or(root, |(x, _)| x);
         let substitute = |p: &Program| -> Option<Program> {
             let mut out = Program::new();
             let r = out.import(p, p.root?, &Dim::clone, &mut |out, e| {
@@ -170,7 +190,8 @@ fn apply(w: &mut Work, k: usize, plan: Vec<Reader>) -> Option<()> {
                     return None;
                 }
                 let at = through(&ranges, &index_dims(index)?, &reader.shapes);
-                let map: BTreeMap<Sym, Dim> = axes.iter().map(|(s, _)| s.clone()).zip(at).collect();
+                let map: BTreeMap<Sym, Dim> =
+                    from.iter().map(|(s, k)| (s.clone(), k.and_then(|k| at.get(k).cloned()).unwrap_or(Dim::ZERO))).collect();
                 let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| map.get(s).cloned()));
                 Some(out.import(body, root, &dims, &mut |out, e| match e {
                     Expr::Load { operand, dtype, index } => {
@@ -183,7 +204,12 @@ fn apply(w: &mut Work, k: usize, plan: Vec<Reader>) -> Option<()> {
         };
         match &mut op.op {
             Op::Map { body, .. } => *body = substitute(body)?,
-            Op::Reduce { body, epilogue, .. } => (*body, *epilogue) = (substitute(body)?, substitute(epilogue)?),
+            Op::Reduce { body: sum, epilogue, .. } => {
+                (*sum, *epilogue) = (substitute(sum)?, substitute(epilogue)?);
+                if let Some((_, c)) = factor {
+                    *epilogue = scale_acc(epilogue, body, c, first_new)?;
+                }
+            }
             Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => return None,
         }
         op.loc = producer.loc.fuse(&op.loc);
@@ -201,4 +227,23 @@ fn apply(w: &mut Work, k: usize, plan: Vec<Reader>) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// `epilogue` with the accumulated value multiplied by expression `c` of `from`, whose operands are numbered from `first`.
+fn scale_acc(epilogue: &Program, from: &Program, c: ExprId, first: u32) -> Option<Program> {
+    let mut out = Program::new();
+    let factor = out.import(from, c, &Dim::clone, &mut |out, e| match e {
+        Expr::Load { operand, dtype, index } => {
+            Some(out.push(Expr::Load { operand: operand + first, dtype: *dtype, index: index.clone() }))
+        }
+        _ => None,
+    });
+    let root = out.import(epilogue, epilogue.root?, &Dim::clone, &mut |out, e| match e {
+        Expr::Acc(dt) => {
+            let acc = out.push(Expr::Acc(*dt));
+            Some(out.binary(Binary::Mul, acc, factor))
+        }
+        _ => None,
+    });
+    Some(out.returning(root))
 }
