@@ -160,7 +160,7 @@ impl Cx<'_, '_> {
         let root = p.cast(ty.dtype, root);
         let known = self.known(&axes, &[]);
         let mut body = simplify(&p.returning(root), &known);
-        let store = store.iter().map(|d| known.simplify(d)).collect();
+        let store = stored(&store, &known);
         let operands = compact(operands, 0, &mut [&mut body]);
         self.b.op1(Op::Map { axes, store, body }, &operands, ty)
     }
@@ -174,7 +174,7 @@ impl Cx<'_, '_> {
         }
         let outer = self.known(&axes, &[]);
         let mut epilogue = simplify(&epilogue, &outer);
-        let store = store.iter().map(|d| outer.simplify(d)).collect();
+        let store = stored(&store, &outer);
         let operands = compact(operands, 0, &mut [&mut body, &mut epilogue]);
         self.b.op1(Op::Reduce { axes, raxes, kind, store, body, epilogue }, &operands, ty)
     }
@@ -192,6 +192,11 @@ impl Cx<'_, '_> {
     pub fn known(&self, axes: &[(Sym, Dim)], raxes: &[(Sym, Dim)]) -> Ranges {
         self.ranges.with_axes(axes.iter().chain(raxes).map(|(s, d)| (s, d)))
     }
+}
+
+/// Simplified; an axis that stands alone stays, even one of size 1, so that an identity store is seen to be one.
+fn stored(store: &[Dim], known: &Ranges) -> Vec<Dim> {
+    store.iter().map(|d| if d.as_sym().is_some() { d.clone() } else { known.simplify(d) }).collect()
 }
 
 /// Dims simplified, provable bounds dropped, selects with a known condition decided.

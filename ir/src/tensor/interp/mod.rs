@@ -257,3 +257,73 @@ impl Accumulator {
         if self.kind.is_arg() { Scalar::Int(self.at) } else { self.best }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{InterpError, run};
+    use crate::core::{TensorValue, no_blobs, parse_module};
+    use crate::tensor::Tensor;
+
+    /// Runs `ops`, which make `%1: ty` from `%0: f32[n, 3]`, for n = 2 and elements 1 to 6.
+    fn eval(ops: &str, ty: &str) -> Result<Vec<f32>, InterpError> {
+        let text = format!(
+            "tensor module \"t\" {{\n  dim n in 1..8 from \"x\" 0\n  func @main(%0 \"x\": f32[n, 3]) {{\n    {ops} : {ty}\n    yield %1 \"y\"\n  }}\n}}\n"
+        );
+        let m = parse_module::<Tensor>(&text, &no_blobs).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let x = TensorValue::from_f32(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+        Ok(run(&m, &[("x".into(), x)])?.remove(0).to_f32())
+    }
+    fn map(axes: &str, store: &str, body: &str, ty: &str) -> Result<Vec<f32>, InterpError> {
+        eval(&format!("%1 = map {{axes = {axes}, store = {store}, body = {{ {body} }}}} %0"), ty)
+    }
+
+    #[test]
+    fn maps_store_where_they_say_and_loads_clamp() {
+        let load = "e0 = load 0 f32 [i0, i1]; => e0";
+        assert_eq!(map("[(i0, n), (i1, 3)]", "[i1, i0]", load, "f32[3, n]").unwrap(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        let padded = "e0 = load 0 f32 [0, i0 - 1]; e1 = inside [(i0 - 1, 3)]; e2 = const f32 f 9.0; e3 = select e1 e0 e2; => e3";
+        assert_eq!(map("[(i0, 5)]", "[i0]", padded, "f32[5]").unwrap(), [9.0, 1.0, 2.0, 3.0, 9.0]);
+        assert_eq!(map("[(i0, 5)]", "[i0]", "e0 = load 0 f32 [n, i0 - 1]; => e0", "f32[5]").unwrap(), [4.0, 4.0, 5.0, 6.0, 6.0]);
+        let gather = "e0 = dim 2 - i0; e1 = load 0 f32 [1, @ e0]; => e1";
+        assert_eq!(map("[(i0, 3)]", "[i0]", gather, "f32[3]").unwrap(), [6.0, 5.0, 4.0]);
+    }
+
+    #[test]
+    fn stores_that_miss_or_collide_are_errors() {
+        let load = "e0 = load 0 f32 [0, i0]; => e0";
+        for (store, message) in [("[0]", "stores twice"), ("[i0 + 1]", "outside"), ("[2*i0]", "outside")] {
+            let e = map("[(i0, 3)]", store, load, "f32[3]").unwrap_err().to_string();
+            assert!(e.contains(message), "{store}: {e}");
+        }
+        assert!(map("[(i0, 2)]", "[i0]", load, "f32[3]").unwrap_err().to_string().contains("element 2 of f32[3] is never stored"));
+    }
+
+    #[test]
+    fn reductions_have_epilogues_and_neutral_elements() {
+        let reduce = |kind: &str, extent: &str, ty: &str, epilogue: &str| {
+            let attrs = format!("axes = [(i0, n)], raxes = [(r0, {extent})], kind = {kind}, store = [i0]");
+            eval(&format!("%1 = reduce {{{attrs}, body = {{ e0 = load 0 f32 [i0, r0]; => e0 }}, epilogue = {{ {epilogue} }}}} %0"), ty)
+        };
+        let id = "e0 = acc f32; => e0";
+        assert_eq!(reduce("sum", "3", "f32[n]", id).unwrap(), [6.0, 15.0]);
+        assert_eq!(reduce("prod", "3", "f32[n]", "e0 = acc f32; e1 = unary neg e0; => e1").unwrap(), [-6.0, -120.0]);
+        assert_eq!(reduce("sum", "0", "f32[n]", id).unwrap(), [0.0, 0.0]);
+        assert_eq!(reduce("min", "0", "f32[n]", id).unwrap(), [f32::INFINITY; 2]);
+        assert_eq!(reduce("arg_max", "3", "i64[n]", "e0 = acc i64; => e0").unwrap(), [2.0, 2.0]);
+    }
+
+    #[test]
+    fn scatters_run_in_order_and_clamp() {
+        let op = "%1 = scatter {axes = [(i0, 4)], index = [{ e0 = dim 0; => e0 }, { e0 = dim i0; => e0 }], \
+                  update = { e0 = acc f32; e1 = const f32 f 10.0; e2 = binary add e0 e1; => e2 }} %0";
+        assert_eq!(eval(op, "f32[n, 3]").unwrap(), [11.0, 12.0, 23.0, 4.0, 5.0, 6.0]);
+    }
+
+    #[test]
+    fn a_dispatch_is_its_region_whatever_its_schedule() {
+        let op = "%1 = dispatch {schedule = {template loops, grid 1, vector 4, unroll 1, tile [], block [], access [], grain 1}} %0";
+        let region = "(%2: f32[n, 3]) {\n      %3 = map {axes = [(i0, n), (i1, 3)], store = [i0, i1], body = { e0 = load 0 f32 [i0, i1]; \
+                      e1 = unary neg e0; => e1 }} %2 : f32[n, 3]\n      yield %3\n    }";
+        assert_eq!(eval(&format!("{op} {region}"), "f32[n, 3]").unwrap(), [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]);
+    }
+}
