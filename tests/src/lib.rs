@@ -2,4 +2,7 @@
 //! in it, so that fuzz targets can use it too.
 
 pub mod choices;
+pub mod filetest;
 pub mod generate;
+pub mod level;
+pub mod passes;

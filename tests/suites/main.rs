@@ -2,6 +2,8 @@
 
 mod coverage;
 mod dims;
+mod files;
+mod meaning;
 mod round_trip;
 mod tidy;
 

@@ -3,5 +3,6 @@
 
 pub mod dims;
 pub mod graph;
+pub mod inputs;
 pub mod loops;
 pub mod tensor;

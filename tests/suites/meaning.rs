@@ -1,0 +1,61 @@
+//! Every registered pass keeps meaning: a random module verifies, runs, and after each pass of the pipeline verifies again and
+//! gives the same results by the interpreters. A new row in the table of passes is tested by that alone.
+
+use crate::tape;
+use odc_tests::choices::Choices;
+use odc_tests::filetest::close;
+use odc_tests::generate::{self, inputs};
+use odc_tests::level::AnyModule;
+use odc_tests::passes::PASSES;
+use proptest::prelude::*;
+
+fn check(m: AnyModule, c: &mut Choices) -> Result<(), String> {
+    let errors = m.verify();
+    if let Some(e) = errors.first() {
+        return Err(format!("the generated module does not verify: {e}\n{m}"));
+    }
+    let binding = inputs::binding(c, m.symbols());
+    let given = inputs::inputs(c, &m.inputs(), &binding).map_err(|e| e.to_string())?;
+    let expected = m.run(&given).map_err(|e| format!("{e}\n{m}"))?;
+    let mut at = m.clone();
+    for pass in PASSES {
+        let Some(next) = pass.apply(&at) else { continue };
+        let next = next.map_err(|e| format!("{}: {e}\n{at}", pass.name))?;
+        let wrong = |what: String| format!("after {}: {what}\nsizes {binding:?}\nbefore:\n{at}after:\n{next}", pass.name);
+        if let Some(e) = next.verify().first() {
+            return Err(wrong(format!("it does not verify: {e}")));
+        }
+        if !next.can_run() {
+            at = next;
+            continue;
+        }
+        let got = next.run(&given).map_err(|e| wrong(e.to_string()))?;
+        if got.len() != expected.len() {
+            return Err(wrong(format!("{} results instead of {}", got.len(), expected.len())));
+        }
+        for ((name, x), (_, y)) in got.iter().zip(&expected) {
+            close(x, y).map_err(|e| wrong(format!("`{name}`: {e}")))?;
+        }
+        at = next;
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, max_shrink_iters: 600, ..ProptestConfig::default() })]
+    #[test]
+    fn from_graph(tape in tape()) {
+        let mut c = Choices::new(tape);
+        check(AnyModule::Graph(generate::graph::module(&mut c)), &mut c).map_err(TestCaseError::fail)?;
+    }
+    #[test]
+    fn from_tensor(tape in tape()) {
+        let mut c = Choices::new(tape);
+        check(AnyModule::Tensor(generate::tensor::module(&mut c)), &mut c).map_err(TestCaseError::fail)?;
+    }
+    #[test]
+    fn kernels_verify(tape in tape()) {
+        let m = AnyModule::Loop(generate::loops::module(&mut Choices::new(tape)));
+        prop_assert!(m.verify().is_empty(), "{:?}\n{m}", m.verify());
+    }
+}
