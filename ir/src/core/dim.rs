@@ -320,8 +320,12 @@ impl Dim {
     pub fn modulo(&self, d: &Dim) -> Dim {
         self - &(d * &self.floordiv(d))
     }
+    /// `ceil(self / d)`, for constants in the form that convolutions have: `(h + 1) floordiv 2`.
     pub fn ceildiv(&self, d: &Dim) -> Dim {
-        -(-self).floordiv(d)
+        match d.as_const() {
+            Some(c) if c > 0 => (self + (c - 1)).floordiv(d),
+            _ => -(-self).floordiv(d),
+        }
     }
     /// The least multiple of `d` that is not below `self`.
     pub fn align_up(&self, d: i64) -> Dim {

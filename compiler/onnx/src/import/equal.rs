@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(learn("total", "past + seq"), replace("total", "past + seq"));
         assert_eq!(learn("past + seq", "total"), replace("total", "past + seq"));
         assert_eq!(learn("2*h", "96"), replace("h", "48"));
-        assert_eq!(learn("h*seq", "total*seq"), replace("total", "h"));
+        assert_eq!(learn("h*seq", "total*seq"), replace("h", "total"));
         assert_eq!(learn("h*h", "seq"), replace("seq", "h*h"));
         assert_eq!(learn("h*h", "seq*seq"), None);
         assert_eq!(learn("2*floordiv(h + 1, 2)", "h"), Some(Lesson::Multiple(Sym::new("h"), 2)));

@@ -1,0 +1,11 @@
+//! Tiny models, built here from protobuf messages, through the importer: by operator family, sizes, and what must be refused.
+
+mod bad;
+mod dims;
+mod elementwise;
+mod functions;
+mod linear;
+mod net;
+mod reduce;
+mod shapes;
+mod windows;
