@@ -24,6 +24,8 @@ pub enum InterpError {
     UnknownInput { name: String, known: String },
     #[error("input `{name}` takes {expected}, got {got}")]
     InputType { name: String, expected: String, got: String },
+    #[error("size {size} of axis {axis} of input `{name}` must be {expected}")]
+    Axis { name: String, axis: usize, size: i64, expected: String },
     #[error("size `{symbol}` = {value} is out of bounds: it must be {bounds}")]
     Bounds { symbol: String, value: i64, bounds: String },
     #[error(transparent)]
@@ -253,14 +255,29 @@ impl Binding {
 }
 
 /// The symbols' values, read off the inputs' shapes through their origins, with their declared bounds and multiples checked.
-pub fn bind_symbols(symbols: &BTreeMap<Sym, Symbol>, inputs: &[(String, TensorValue)]) -> Result<Binding, InterpError> {
+/// The origin's axis may be declared as `a*s + b`: a size that this does not reach is refused.
+pub fn bind_symbols(
+    symbols: &BTreeMap<Sym, Symbol>,
+    params: &[(&str, &TensorType)],
+    inputs: &[(String, TensorValue)],
+) -> Result<Binding, InterpError> {
     let mut b = Binding::default();
     for (sym, facts) in symbols {
         let Some(origin) = &facts.origin else { continue };
         // An input that is not there is reported by `bind_inputs`, which knows its type.
         let Some((_, input)) = inputs.iter().find(|(n, _)| *n == origin.input) else { continue };
         let Some(&size) = input.shape.get(origin.axis) else { continue };
-        let value = i64::try_from(size).unwrap_or(i64::MAX);
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        let declared = params.iter().find(|(n, _)| *n == origin.input).and_then(|(_, ty)| ty.shape.get(origin.axis));
+        let value = match declared {
+            Some(d) => solve(d, sym, size).ok_or_else(|| InterpError::Axis {
+                name: origin.input.clone(),
+                axis: origin.axis,
+                size,
+                expected: d.to_string(),
+            })?,
+            None => size,
+        };
         let fits = value >= facts.lo && facts.hi.is_none_or(|hi| value <= hi) && (facts.multiple_of <= 1 || value % facts.multiple_of == 0);
         if !fits {
             return Err(InterpError::Bounds { symbol: sym.to_string(), value, bounds: bounds_text(facts) });
@@ -268,6 +285,13 @@ pub fn bind_symbols(symbols: &BTreeMap<Sym, Symbol>, inputs: &[(String, TensorVa
         b.0.insert(sym.clone(), value);
     }
     Ok(b)
+}
+
+/// The `sym` for which `declared = a*sym + b` is `size`.
+fn solve(declared: &Dim, sym: &Sym, size: i64) -> Option<i64> {
+    let (a, b) = declared.linear_in(sym)?;
+    let (a, rest) = (a.as_const()?, size.checked_sub(b.as_const()?)?);
+    (rest.checked_rem(a)? == 0).then_some(rest / a)
 }
 
 /// Binds the symbols and puts the inputs into the order of `params`, each checked against its declared type.
@@ -290,12 +314,14 @@ pub fn bind_inputs(
         }
         values.push(v.clone());
     }
-    let binding = bind_symbols(symbols, inputs)?;
+    let binding = bind_symbols(symbols, params, inputs)?;
     for ((name, ty), v) in params.iter().zip(&values) {
-        let expected = binding.shape(&ty.shape)?;
-        if expected != v.shape {
-            let expected = format!("{ty} (here {expected:?})");
-            return Err(InterpError::InputType { name: (*name).into(), expected, got: v.type_text() });
+        for (axis, (d, &size)) in ty.shape.iter().zip(&v.shape).enumerate() {
+            let expected = binding.size(d)?;
+            if expected != size {
+                let expected = if d.as_const().is_some() { d.to_string() } else { format!("{d} = {expected}") };
+                return Err(InterpError::Axis { name: (*name).into(), axis, size: i64::try_from(size).unwrap_or(i64::MAX), expected });
+            }
         }
     }
     Ok((binding, values))
@@ -424,9 +450,20 @@ mod tests {
         assert_eq!((binding.get(&n), values[0].shape[0], values[1].shape[0]), (Some(4), 4, 8));
         assert!(matches!(run(3, 6), Err(InterpError::Bounds { .. })));
         assert!(matches!(run(10, 20), Err(InterpError::Bounds { .. })));
-        assert!(matches!(run(4, 6), Err(InterpError::InputType { .. })));
+        assert_eq!(run(4, 6).unwrap_err().to_string(), "size 6 of axis 0 of input `y` must be 2*n = 8");
         assert!(matches!(bind_inputs(&symbols, &params, &[("x".into(), input(4))]), Err(InterpError::MissingInput { .. })));
         assert!(matches!(bind_inputs(&symbols, &params, &[("z".into(), input(4))]), Err(InterpError::UnknownInput { .. })));
+    }
+
+    #[test]
+    fn an_origin_may_be_declared_as_a_multiple() {
+        let n = Sym::new("n");
+        let origin = Some(Origin { input: "x".into(), axis: 0 });
+        let symbols = BTreeMap::from([(n.clone(), Symbol { origin, ..Symbol::default() })]);
+        let tx = TensorType::new(DType::I64, vec![Dim::from(&n) * 8 + 1]);
+        let run = |k: usize| bind_inputs(&symbols, &[("x", &tx)], &[("x".into(), TensorValue::from_i64(&[k], &vec![0; k]).unwrap())]);
+        assert_eq!(run(25).unwrap().0.get(&n), Some(3));
+        assert_eq!(run(24).unwrap_err().to_string(), "size 24 of axis 0 of input `x` must be 8*n + 1");
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Graph IR: what the model means. ONNX-like operations on whole tensors, sizes as dims, no layout and no schedule.
 
+pub mod infer;
 mod ops;
+mod verify;
 
 pub use crate::core::TensorType;
 pub use ops::*;
+pub use verify::{check, verify};
 
 use crate::core::{self, Level};
 
