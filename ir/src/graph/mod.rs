@@ -1,6 +1,7 @@
 //! Graph IR: what the model means. ONNX-like operations on whole tensors, sizes as dims, no layout and no schedule.
 
 pub mod infer;
+pub mod interp;
 mod ops;
 mod verify;
 

@@ -11,6 +11,7 @@ mod movement;
 mod reduce;
 mod window;
 
+pub use linear::parse_equation;
 pub use window::{conv_transpose_size, window_size};
 
 use super::ops::Op;
