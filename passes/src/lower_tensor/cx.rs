@@ -220,7 +220,14 @@ fn simplify(p: &Program, known: &Ranges) -> Program {
             Expr::Const(..) | Expr::Acc(_) | Expr::Load { .. } | Expr::Unary(..) | Expr::Binary(..) => None,
             Expr::Select(..) | Expr::Cast(..) | Expr::Inside(_) => None,
         },
-        Expr::Const(..) | Expr::Dim(_) | Expr::Acc(_) | Expr::Load { .. } | Expr::Unary(..) | Expr::Binary(..) => None,
+        Expr::Binary(f, a, b) => match (new.get(*a), new.get(*b)) {
+            (Expr::Const(dt, x), Expr::Const(_, y)) => {
+                let (dt, v) = (f.result_dtype(*dt), f.eval(*dt, *x, *y));
+                Some(new.push(Expr::Const(dt, v)))
+            }
+            _ => None,
+        },
+        Expr::Const(..) | Expr::Dim(_) | Expr::Acc(_) | Expr::Load { .. } | Expr::Unary(..) => None,
     });
     // Decided selects leave dead expressions behind.
     out.returning(root).map_dims(&Dim::clone)

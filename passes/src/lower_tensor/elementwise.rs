@@ -2,7 +2,7 @@
 
 use super::LowerError;
 use super::cx::{Args, Cx, Src, is, wide};
-use odc_ir::core::{Binary, DType, Unary, Value};
+use odc_ir::core::{Binary, Unary, Value};
 use odc_ir::graph::BinaryFn;
 use odc_ir::tensor::{ExprId, Program};
 
@@ -56,24 +56,15 @@ fn arith(rhs: &Src, a: &Args, p: &mut Program, x: ExprId, f: Binary) -> ExprId {
     p.binary(f, x, y)
 }
 
-/// The exponent may have another type: an integer one follows the base, a float one makes an integer base a float.
+/// Constant exponents 2, 1 and 1/2 need no power.
 fn pow(cx: &Cx, rhs: &Src, a: &Args, p: &mut Program, x: ExprId) -> ExprId {
-    let base = p.dtype(x);
-    let exponent = cx.splat_of(rhs.value).map(|s| s.as_f64());
-    if base.is_float() && exponent == Some(2.0) {
-        return p.binary(Binary::Mul, x, x);
+    let exponent = cx.splat_of(rhs.value).map(|s| s.as_f64()).filter(|_| p.dtype(x).is_float());
+    match exponent {
+        Some(2.0) => p.binary(Binary::Mul, x, x),
+        Some(1.0) => x,
+        Some(0.5) => p.unary(Unary::Sqrt, x),
+        Some(_) | None => arith(rhs, a, p, x, Binary::Pow),
     }
-    if base.is_float() && exponent == Some(1.0) {
-        return x;
-    }
-    let dt = if base.is_float() || !rhs.ty.dtype.is_float() { base } else { DType::F64 };
-    let x = p.cast(dt, x);
-    let y = element(rhs, a, p);
-    let y = p.cast(dt, y);
-    if dt.is_float() && exponent == Some(0.5) {
-        return p.unary(Unary::Sqrt, x);
-    }
-    p.binary(Binary::Pow, x, y)
 }
 
 pub(super) fn select(cx: &mut Cx, a: &Args) -> Result {

@@ -131,3 +131,6 @@ fn lower_op(cx: &mut Cx, op: &graph::Operation, func: &graph::Func) -> Result<Va
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

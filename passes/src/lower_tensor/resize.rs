@@ -2,8 +2,8 @@
 //! f32, in ONNX Runtime's order of operations, and taps are loaded by value. Axes that keep their size keep their exact index.
 
 use super::LowerError;
-use super::cx::{Args, Cx, i};
-use odc_ir::core::{Binary, DType, Dim, Unary, Value};
+use super::cx::{Args, Cx, axes, i};
+use odc_ir::core::{Binary, DType, Dim, Ranges, Unary, Value};
 use odc_ir::graph::{CoordMode, NearestMode, ResizeMode};
 use odc_ir::tensor::{Expr, ExprId, Index, Program};
 
@@ -22,12 +22,13 @@ type Taps = Vec<(Index, Option<ExprId>)>;
 pub(super) fn resize(cx: &mut Cx, a: &Args, rs: &Resize) -> Result<Value, LowerError> {
     let x = a.x(0)?;
     let mut p = Program::new();
+    let known = cx.known(&axes(&a.out.shape), &[]);
     let mut taps: Vec<Taps> = vec![];
     for (k, n) in x.ty.shape.iter().enumerate() {
         let axis = Axis { at: i(k), n: n.clone(), m: a.out_dim(k)?.clone(), scale: rs.scales.get(k).copied().unwrap_or(0.0) };
         taps.push(match rs.mode {
             _ if axis.m == axis.n && (axis.scale == 0.0 || axis.scale == 1.0) => vec![(Index::Dim(i(k)), None)],
-            ResizeMode::Nearest => vec![(axis.nearest(&mut p, rs), None)],
+            ResizeMode::Nearest => vec![(axis.nearest(&mut p, rs, &known), None)],
             ResizeMode::Linear => axis.linear(&mut p, rs),
             ResizeMode::Cubic => axis.cubic(&mut p, rs),
         });
@@ -100,17 +101,19 @@ impl Axis {
         })
     }
 
-    fn nearest(&self, p: &mut Program, rs: &Resize) -> Index {
+    fn nearest(&self, p: &mut Program, rs: &Resize, known: &Ranges) -> Index {
         if let Some((num, den)) = self.exact(rs.coord) {
-            // num/den rounded; every mode is a floor of a shifted fraction.
-            let (n2, d2) = (&num * 2, den * 2);
-            let at = match rs.nearest {
-                NearestMode::Floor => num.floordiv(&Dim::from(den)),
-                NearestMode::Ceil => num.ceildiv(&Dim::from(den)),
-                NearestMode::RoundPreferFloor => (n2 - den).ceildiv(&Dim::from(d2)),
-                NearestMode::RoundPreferCeil => (n2 + den).floordiv(&Dim::from(d2)),
+            // num/den rounded: every mode is a floor of some fraction.
+            let (num, den) = match rs.nearest {
+                NearestMode::Floor => (num, den),
+                NearestMode::Ceil => (num + (den - 1), den),
+                NearestMode::RoundPreferFloor => (num * 2 + (den - 1), den * 2),
+                NearestMode::RoundPreferCeil => (num * 2 + den, den * 2),
             };
-            return Index::Dim(at.max_with(&Dim::ZERO).min_with(&(&self.n - 1)));
+            let (low, high) = (known.nonneg(&num), known.lt(&num, &(&self.n * den)));
+            let at = num.floordiv(&Dim::from(den));
+            let at = if low { at } else { at.max_with(&Dim::ZERO) };
+            return Index::Dim(if high { at } else { at.min_with(&(&self.n - 1)) });
         }
         let x = self.coordinate(p, rs.coord);
         let half = p.constant(DType::F32, 0.5);
