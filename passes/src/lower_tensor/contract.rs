@@ -6,6 +6,7 @@ use super::cx::{Args, Cx, Reduction, Src, axes, i, is, r, raxes, wide};
 use odc_ir::core::{Binary, Dim, Value};
 use odc_ir::tensor::{Program, ReduceKind};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 type Result = std::result::Result<Value, LowerError>;
 
@@ -65,9 +66,9 @@ pub(super) fn einsum(cx: &mut Cx, a: &Args, equation: &str) -> Result {
                 if e.is(1) {
                     *e = d.clone();
                 }
-            } else if !axis_of.contains_key(&c) {
+            } else if let Entry::Vacant(new) = axis_of.entry(c) {
+                new.insert(r(extents.len()));
                 reduced.insert(c, extents.len());
-                axis_of.insert(c, r(extents.len()));
                 extents.push(d.clone());
             }
         }
