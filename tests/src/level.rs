@@ -33,8 +33,7 @@ impl AnyModule {
 
     pub fn verify(&self) -> Vec<VerifyError> {
         match self {
-            // Until the typing rules are in: the rules of every level.
-            AnyModule::Graph(m) => odc_ir::core::verify(m, |_, _, _| Ok(())),
+            AnyModule::Graph(m) => graph::verify(m),
             AnyModule::Tensor(m) => tensor::verify(m),
             AnyModule::Loop(m) => loops::verify(m),
             AnyModule::Program(p) => {
@@ -89,12 +88,7 @@ impl AnyModule {
     pub fn run(&self, inputs: &[(String, TensorValue)]) -> Result<Vec<(String, TensorValue)>, InterpError> {
         let named = |names: &[String], values: Vec<TensorValue>| names.iter().cloned().zip(values).collect();
         match self {
-            // Until the graph interpreter is in, a graph means what its lowering means.
-            AnyModule::Graph(m) => {
-                let lowered = odc_passes::lower_tensor::lower(m);
-                let fail = |e: odc_passes::lower_tensor::LowerError| InterpError::Op { op: e.op, loc: e.loc, message: e.message };
-                AnyModule::Tensor(lowered.map_err(fail)?).run(inputs)
-            }
+            AnyModule::Graph(m) => Ok(named(m.main().map_or(&[], |f| &f.result_names), graph::interp::run(m, inputs)?)),
             AnyModule::Tensor(m) => Ok(named(m.main().map_or(&[], |f| &f.result_names), tensor::interp::run(m, inputs)?)),
             AnyModule::Loop(_) | AnyModule::Program(_) => Err(InterpError::NoFunction),
         }
