@@ -1,9 +1,10 @@
-//! Imports real models and checks the sizes that come out against recorded outputs.
+//! Imports real models and checks the sizes that come out against recorded outputs; of small models, by the graph interpreter,
+//! the values too.
 //!
 //! `ODC_MODELS` names a folder of folders, each with a `model.onnx` and `test_data_set_K/{input,output}_I.pb`. Without it the
-//! test says that it did nothing.
+//! tests say that they did nothing. `ODC_VALUES=name,name` names other models to run (slow; use `--release`).
 
-use odc_ir::core::{Dim, Sym, hex, parse_module};
+use odc_ir::core::{Const, Dim, Sym, TensorValue, hex, parse_module};
 use odc_ir::graph::{Graph, Module};
 use odc_onnx::external::External;
 use odc_onnx::proto::TensorProto;
@@ -82,7 +83,7 @@ fn check(dir: &Path) -> Result<String, String> {
     let back =
         parse_module::<Graph>(&m.to_string(), &|hash| by_hash.get(hash).cloned()).map_err(|e| format!("its text does not parse: {e}"))?;
     assert!(back == m, "{}: parse(print(m)) != m", dir.display());
-    let errors = odc_ir::core::verify(&m, |_, _, _| Ok(()));
+    let errors = odc_ir::graph::verify(&m);
     assert!(errors.is_empty(), "{}: {errors:?}", dir.display());
     let f = m.main().ok_or("no function")?;
     let mut sets = 0;
@@ -128,4 +129,67 @@ fn real_models_import() {
         }
     }
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// Small enough for an interpreter that was written to be plain.
+const SMALL: &str = "attacut_sc,magika_v3_3,mtcnn_rnet,mtcnn_onet,nerf_mlp_ts_dyn";
+
+fn interpreted(t: &Tensor) -> TensorValue {
+    let shape = t.dims.iter().map(|d| *d as i64).collect();
+    let dtype = odc_onnx::import::call::dtype(t.data_type).unwrap();
+    TensorValue::from_const(&Const::new(dtype, shape, t.data.clone()).unwrap()).unwrap()
+}
+
+#[test]
+fn values_agree_with_recorded_ones() {
+    let Some(folder) = std::env::var_os("ODC_MODELS").map(PathBuf::from) else {
+        eprintln!("SKIPPED: values_agree_with_recorded_ones needs ODC_MODELS=<folder of models>; nothing was checked");
+        return;
+    };
+    let names = std::env::var("ODC_VALUES").unwrap_or_else(|_| SMALL.into());
+    let mut failed = vec![];
+    for name in names.split(',') {
+        let dir = folder.join(name);
+        if !dir.join("model.onnx").exists() {
+            eprintln!("SKIPPED: {name} is not in {}", folder.display());
+            continue;
+        }
+        let model = Model::open(dir.join("model.onnx")).unwrap();
+        let m = import(&model, &ImportOptions::default()).unwrap_or_else(|all| panic!("{name}: {all:?}"));
+        let f = m.main().unwrap();
+        for k in (0..).take_while(|k| dir.join(format!("test_data_set_{k}")).exists()) {
+            let set = dir.join(format!("test_data_set_{k}"));
+            let inputs: Vec<(String, TensorValue)> = f
+                .param_names
+                .iter()
+                .enumerate()
+                .map(|(i, n)| (n.clone(), interpreted(&tensor(&set.join(format!("input_{i}.pb"))))))
+                .collect();
+            let results = match odc_ir::graph::interp::run(&m, &inputs) {
+                Ok(r) => r,
+                Err(e) => {
+                    eprintln!("FAILED   {name} {k}: {e}");
+                    failed.push(format!("{name} {k}: {e}"));
+                    continue;
+                }
+            };
+            for (i, got) in results.iter().enumerate() {
+                let want = interpreted(&tensor(&set.join(format!("output_{i}.pb"))));
+                assert_eq!(got.shape, want.shape);
+                let pairs = || got.data.iter().zip(&want.data).map(|(a, b)| (a.as_f64(), b.as_f64()));
+                let most = pairs().map(|(_, b)| b.abs()).fold(1e-30, f64::max);
+                let error = pairs().map(|(a, b)| if a == b { 0.0 } else { (a - b).abs() }).fold(0.0, f64::max) / most;
+                let ok = error < 1e-4;
+                eprintln!(
+                    "{} {name} {k} {}: error {error:.1e} of the greatest",
+                    if ok { "ok      " } else { "FAILED  " },
+                    f.result_names[i]
+                );
+                if !ok {
+                    failed.push(format!("{name} {k} {}: {error}", f.result_names[i]));
+                }
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
 }

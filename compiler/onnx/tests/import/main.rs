@@ -1,6 +1,7 @@
 //! Tiny models, built here from protobuf messages, through the importer: by operator family, sizes, and what must be refused.
 
 mod bad;
+mod damage;
 mod dims;
 mod elementwise;
 mod functions;
