@@ -5,6 +5,7 @@ mod dims;
 mod files;
 mod meaning;
 mod round_trip;
+mod snapshots;
 mod tidy;
 
 use proptest::prelude::*;
