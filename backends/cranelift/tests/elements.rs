@@ -75,6 +75,27 @@ fn binary() {
     }
 }
 
+/// A mask must be all ones or all zeros in every lane, or selecting by it mixes bits.
+#[test]
+fn masks_stay_masks() {
+    for t in targets() {
+        for d in [DType::F32, DType::I64] {
+            let n = lanes(d);
+            let k = map_kernel(&[d, d], d, n, |b, v| {
+                let c = b.op1(Op::Binary { f: Binary::Lt }, v, vector(DType::Bool, n));
+                let c = b.op1(Op::Unary { f: Unary::Not }, &[c], vector(DType::Bool, n));
+                b.op1(Op::Select {}, &[c, v[0], v[1]], vector(d, n))
+            });
+            let (xs, ys) = pairs(d);
+            let zs = run(&k, &t, n, &[(d, xs.clone()), (d, ys.clone())], d);
+            for ((x, y), z) in xs.iter().zip(&ys).zip(zs) {
+                let want = if Binary::Lt.eval(d, *x, *y).as_bool() { *y } else { *x };
+                assert!(same(z, want), "{}: {d}: {x:?}, {y:?} -> {z:?}", t.name);
+            }
+        }
+    }
+}
+
 /// Divisors, shift amounts and bounds that are known while compiling take other paths.
 #[test]
 fn binary_with_constants() {

@@ -185,7 +185,7 @@ impl<'a, 'f> Math<'a, 'f> {
         sum
     }
 
-    /// `size`, which is not negative, with the sign of `x`.
+    /// `size`, which is not negative or has that sign already, with the sign of `x`.
     pub fn with_sign(&mut self, size: Value, x: Value) -> Value {
         let sign = self.sign_bit(x);
         let bits = self.to_bits(size);

@@ -5,14 +5,15 @@
 //!
 //! | function | f32 | f64 | remarks |
 //! |---|---|---|---|
-//! | exp, sigmoid | 2 | 2 | results below the least normal number are 0 (exp) or may be (sigmoid) |
+//! | exp | 2 | 2 | results below the least normal number are 0 |
+//! | sigmoid | 3 | 3 | as exp, from some point below the least normal number |
 //! | tanh, erf, sinh, cosh | 3 | 4 | |
 //! | log | 2 | 2 | denormal arguments included |
 //! | sin, cos | 2 | 2 | f64: for arguments up to 10^6, beyond with an absolute error of 2^-53 times the argument |
 //! | tan | 4 | 4 | f64 as sin |
 //! | asin, acos, atan | 3 | 3 | |
 //! | asinh, acosh, atanh | 4 | 4 | |
-//! | pow | 1 | 2 + abs(y ln x) | specials as C's `pow`; f32 lane by lane through f64 |
+//! | pow | 1 | 2 + 2 abs(y ln x) | specials as C's `pow`; f32 lane by lane through f64 |
 //!
 //! f16 and bf16 go through f32. Signed zeros, infinities and NaN are as in IEEE 754 and C.
 

@@ -154,6 +154,7 @@ impl Math<'_, '_> {
         let s = self.poly(k.sin, z);
         let rz = self.mul(r, z);
         let s = self.fma(s, rz, r);
+        let s = self.with_sign(s, r); // of -0, which the sum loses
         let (half, one) = (self.c(-0.5), self.c(1.0));
         let c = self.poly(k.cos, z);
         let c = self.fma(c, z, half);

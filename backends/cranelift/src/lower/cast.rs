@@ -122,12 +122,7 @@ impl Lower<'_, '_> {
             return Ok(self.bits_as(held, x));
         }
         // Narrow lanes are held extended by their type: extend anew.
-        let wrapped = self.wrap_lanes(d, x);
-        if d == DType::Bool {
-            let zero = self.int_like(held, 0);
-            return Ok(self.b.ins().icmp(IntCC::NotEqual, wrapped, zero));
-        }
-        Ok(wrapped)
+        Ok(self.wrap_lanes(d, x))
     }
 
     fn widen_half(&mut self, d: DType, h: ir::Value) -> ir::Value {

@@ -59,10 +59,10 @@ impl Lower<'_, '_> {
         Ok(out)
     }
 
-    /// Brings lanes that may have left the range of a narrow type back to how it is held.
+    /// Brings lanes that may have left the range of a narrow integer back to how it is held (masks stay masks).
     pub(super) fn wrap_lanes(&mut self, d: DType, v: ir::Value) -> ir::Value {
         let (lane, bits) = (self.type_of(v).lane_bits(), 8 * d.size() as u32);
-        if bits >= lane {
+        if bits >= lane || d == DType::Bool {
             return v;
         }
         let by = i64::from(lane - bits);
