@@ -321,7 +321,7 @@ impl Gemm<'_> {
             let rows = left(e, &self.rows, self.row(0), self.mr);
             let columns = left(e, &self.columns, self.column_at(0), self.nr);
             let zero = e.index(0);
-            let (i, j) = (Sym::new("$ti"), Sym::new("tj"));
+            let (i, j) = (Sym::new("$ti"), Sym::new("$tj"));
             let range = |n: i64| Range { lo: Dim::ZERO, hi: Some(Dim::from(n - 1)) };
             e.for_loop(LoopKind::Serial, &i, (zero, rows, 1), range(self.mr), &[], &mut |e, _| {
                 e.for_loop(LoopKind::Serial, &j, (zero, columns, 1), range(self.nr), &[], &mut |e, _| {

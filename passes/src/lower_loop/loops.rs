@@ -87,8 +87,8 @@ impl Stage {
         let whole = e.binary(Binary::Div, whole, count);
         let whole = e.binary(Binary::Mul, whole, count);
         let split = e.binary(Binary::Add, lo, whole);
-        let vector_range = Range { lo: Dim::ZERO, hi: Some(&extent - n) };
-        e.for_loop(LoopKind::Serial, &sym, (lo, split, n), vector_range, &[], &mut |e, _| {
+        // The range is that of all lanes: a counter with one possible value would vanish from the offsets.
+        e.for_loop(LoopKind::Serial, &sym, (lo, split, n), range.clone(), &[], &mut |e, _| {
             self.element(e, Some(&lanes));
             vec![]
         });
@@ -225,9 +225,9 @@ impl Stage {
             let step = e.index(n * CHAINS);
             let wide = e.binary(Binary::Div, end, step);
             let wide = e.binary(Binary::Mul, wide, step);
-            let range = |less: i64| Range { lo: Dim::ZERO, hi: Some(&extent - less) };
+            let range = Range { lo: Dim::ZERO, hi: Some(&extent - 1) };
             let chains = carried[..CHAINS as usize].to_vec();
-            let mut vs = e.for_loop(LoopKind::Serial, &sym, (zero, wide, n * CHAINS), range(n * CHAINS), &chains, &mut |e, accs| {
+            let mut vs = e.for_loop(LoopKind::Serial, &sym, (zero, wide, n * CHAINS), range.clone(), &chains, &mut |e, accs| {
                 let mut out = vec![];
                 for (c, acc) in accs.iter().enumerate() {
                     let shift = n * c as i64;
@@ -239,11 +239,11 @@ impl Stage {
             let one = e.index(n);
             let whole = e.binary(Binary::Div, end, one);
             let whole = e.binary(Binary::Mul, whole, one);
-            let first = e.for_loop(LoopKind::Serial, &sym, (wide, whole, n), range(n), &vs[..1], &mut |e, accs| {
+            let first = e.for_loop(LoopKind::Serial, &sym, (wide, whole, n), range.clone(), &vs[..1], &mut |e, accs| {
                 vec![s.combine_body(e, kind, Some(l), &Val::Vector(accs[0]), vty)]
             });
             vs[0] = first[0];
-            let tail = e.for_loop(LoopKind::Serial, &sym, (whole, end, 1), range(1), &carried[CHAINS as usize..], &mut |e, accs| {
+            let tail = e.for_loop(LoopKind::Serial, &sym, (whole, end, 1), range.clone(), &carried[CHAINS as usize..], &mut |e, accs| {
                 vec![s.combine_body(e, kind, None, &Val::Uniform(accs[0]), sty)]
             });
             vs.extend(tail);
