@@ -1,1 +1,32 @@
-//! 
+//! The compiler as a library: an ONNX model in, [`Compiled`] out, which gives the artifact and every stage on the way as text.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let compiled = odc::compile("model.onnx", &odc::Options::default())?;
+//! std::fs::write("model.odc", compiled.artifact_bytes()?)?;
+//! println!("{}", compiled.stage_text(odc::Stage::Dispatches));
+//! # Ok(()) }
+//! ```
+
+mod artifact;
+pub mod cli;
+pub mod compare;
+mod dims;
+pub mod host_tensor;
+mod kernels;
+mod macs;
+pub mod npy;
+mod output;
+pub mod passes;
+pub mod pb;
+mod peak;
+mod pipeline;
+mod problem;
+mod progress;
+mod show;
+
+pub use kernels::KernelText;
+pub use odc_backend::Target;
+pub use pipeline::{CompileError, Compiled, OptLevel, Options, Stage, Summary, compile, compile_bytes, compile_with};
+pub use problem::{Exit, Failure, Problem};
+pub use progress::{Report, silent};

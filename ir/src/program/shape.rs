@@ -40,7 +40,16 @@ pub struct ShapeCode {
     instrs: Vec<ShapeInstr>,
     known: BTreeMap<ShapeInstr, Reg>,
     dims: BTreeMap<Dim, Reg>,
-    symbols: BTreeMap<Sym, (u32, u32)>,
+    symbols: BTreeMap<Sym, Source>,
+}
+
+/// The size of `axis` of `input` is `factor * symbol + plus`.
+#[derive(Clone, Debug)]
+struct Source {
+    input: u32,
+    axis: u32,
+    factor: i64,
+    plus: i64,
 }
 
 impl ShapeCode {
@@ -49,8 +58,11 @@ impl ShapeCode {
         let mut code = ShapeCode::default();
         for (s, facts) in &program.symbols {
             let Some(origin) = &facts.origin else { continue };
-            if let Some(input) = program.inputs.iter().position(|p| p.name == origin.input) {
-                code.symbols.insert(s.clone(), (input as u32, origin.axis as u32));
+            let Some(input) = program.inputs.iter().position(|p| p.name == origin.input) else { continue };
+            let size = program.inputs.get(input).and_then(|p| p.ty.shape.get(origin.axis));
+            let Some((factor, plus)) = size.and_then(|d| d.linear_in(s)) else { continue };
+            if let (Some(factor @ 1..), Some(plus)) = (factor.as_const(), plus.as_const()) {
+                code.symbols.insert(s.clone(), Source { input: input as u32, axis: origin.axis as u32, factor, plus });
             }
         }
         code
@@ -139,8 +151,7 @@ impl ShapeCode {
         let unknown = |s: &Sym| ShapeCodeError::UnknownSymbol { symbol: s.to_string(), dim: whole.to_string() };
         let (x, y) = match a {
             Atom::Sym(s) => {
-                let (input, axis) = *self.symbols.get(s).ok_or_else(|| unknown(s))?;
-                return Ok(self.push(ShapeInstr::InputDim { input, axis }));
+                return self.symbol(s).ok_or_else(|| unknown(s));
             }
             Atom::FloorDiv(x, y) | Atom::Min(x, y) | Atom::Max(x, y) => (self.dim(x)?, self.dim(y)?),
         };
@@ -149,6 +160,22 @@ impl ShapeCode {
             Atom::Min(..) => ShapeInstr::Min(x, y),
             Atom::Max(..) | Atom::Sym(_) => ShapeInstr::Max(x, y),
         }))
+    }
+
+    /// An input's size solved for a symbol. That the division leaves no rest is the reader's to check: it compares every axis of
+    /// every input with its dim.
+    fn symbol(&mut self, s: &Sym) -> Option<Reg> {
+        let Source { input, axis, factor, plus } = self.symbols.get(s)?.clone();
+        let mut x = self.push(ShapeInstr::InputDim { input, axis });
+        if plus != 0 {
+            let plus = self.constant(plus);
+            x = self.push(ShapeInstr::Sub(x, plus));
+        }
+        if factor != 1 {
+            let factor = self.constant(factor);
+            x = self.push(ShapeInstr::FloorDiv(x, factor));
+        }
+        Some(x)
     }
 
     /// All registers under the inputs' sizes; `None` on overflow, division by zero or a missing size.
@@ -207,6 +234,16 @@ mod tests {
             code.dim(d).unwrap();
         }
         assert_eq!(code.instrs().len(), before);
+    }
+
+    #[test]
+    fn symbols_are_solved_from_the_size_that_holds_them() {
+        let mut p = program();
+        p.inputs[0].ty.shape[1] = Dim::sym("h") * 8 + 3;
+        let mut code = ShapeCode::new(&p);
+        let h = code.dim(&Dim::sym("h")).unwrap();
+        let v = code.eval(&|_, _| Some(83)).unwrap();
+        assert_eq!(v[h.0 as usize], 10);
     }
 
     #[test]

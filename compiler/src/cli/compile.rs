@@ -1,0 +1,196 @@
+//! `odc compile`: a model in, an artifact or an object file out; or one of the stages as text.
+
+use super::model::CompileArgs;
+use super::{blobs, print, print_json};
+use crate::output::{file_name, make_folder, write_bytes, write_file};
+use crate::problem::{Failure, Problem};
+use crate::show;
+use crate::{Compiled, Exit, KernelText, Stage};
+use odc_static::ObjectFormat;
+use serde_json::json;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Compile a model
+#[derive(clap::Args)]
+#[command(after_help = "\
+The suffix of OUT says what it becomes:
+  .odc   an artifact, for the runtime and for `odc run`
+  .o .a  an object file or archive for a C program to link, with a header .h beside it
+
+Examples:
+  odc compile model.onnx -t cpu -o model.odc
+  odc compile model.onnx -O3 --dim batch=1 --dim \"seq in 1..512\" -o model.odc
+  odc compile model.onnx -o model.o
+  odc compile model.onnx --emit loop | less
+  odc compile model.onnx -o model.odc --dump stages/")]
+pub struct Args {
+    /// An ONNX model
+    model: PathBuf,
+    #[command(flatten)]
+    compile: CompileArgs,
+    /// Where the result goes
+    #[arg(short, long, value_name = "OUT")]
+    output: Option<PathBuf>,
+    /// Write every stage as text into a folder
+    #[arg(long, value_name = "DIR")]
+    dump: Option<PathBuf>,
+    /// Print one stage instead of compiling to the end; -o gives it a file
+    #[arg(long, value_name = "STAGE")]
+    emit: Option<Emit>,
+    /// Say in JSON what came out
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum Emit {
+    /// Graph IR
+    Graph,
+    /// Tensor IR, as dispatches with their schedules
+    Tensor,
+    /// Loop IR, one function a kernel
+    Loop,
+    /// Cranelift's IR of the kernels
+    Clif,
+    /// Machine code as assembly
+    Asm,
+}
+
+enum Kind {
+    Artifact,
+    Object,
+    Archive,
+}
+
+fn kind(path: &Path) -> Result<Kind, Failure> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("odc") => Ok(Kind::Artifact),
+        Some("o" | "obj") => Ok(Kind::Object),
+        Some("a" | "lib") => Ok(Kind::Archive),
+        _ => {
+            let what = format!("{}: the suffix does not say what it should become", path.display());
+            Err(Problem::usage(what).help("end it in .odc (artifact), .o (object file) or .a (archive)").into())
+        }
+    }
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    // What the command line gets wrong is said before minutes of work.
+    let kind = match (&args.output, args.emit) {
+        (Some(path), None) => Some((path, kind(path)?)),
+        (None, None) if args.dump.is_none() => {
+            return Err(Problem::usage("where should the result go?").help("add -o MODEL.odc, --emit STAGE or --dump DIR").into());
+        }
+        _ => None,
+    };
+    let start = std::time::Instant::now();
+    let compiled = super::model::compile(&args.model, &args.compile)?;
+    if let Some(folder) = &args.dump {
+        dump(&compiled, folder)?;
+    }
+    if let Some(emit) = args.emit {
+        let text = emitted(&compiled, emit)?;
+        return match &args.output {
+            Some(path) => Ok(write_bytes(path, text.as_bytes())?),
+            None => print(text.trim_end()),
+        };
+    }
+    let Some((path, kind)) = kind else {
+        return Ok(());
+    };
+    match kind {
+        Kind::Artifact => write_artifact(&compiled, path)?,
+        Kind::Object | Kind::Archive => write_object(&compiled, path, matches!(kind, Kind::Archive))?,
+    }
+    describe(&compiled, path, start.elapsed().as_secs_f64(), args.json)
+}
+
+fn write_artifact(compiled: &Compiled, path: &Path) -> Result<(), Failure> {
+    let mut invalid = None;
+    write_file(path, |w| {
+        compiled.write_artifact(w).map_err(|e| match e {
+            odc_format::WriteError::Sink(e) => e,
+            odc_format::WriteError::Format(e) => {
+                let io = std::io::Error::other(e.to_string());
+                invalid = Some(e);
+                io
+            }
+        })
+    })
+    .map_err(|e| match invalid.take() {
+        Some(format) => format.into(),
+        None => e.into(),
+    })
+}
+
+fn write_object(compiled: &Compiled, path: &Path, archive: bool) -> Result<(), Failure> {
+    let name = path.file_stem().and_then(|s| s.to_str()).unwrap_or("model");
+    let refuse = |e: odc_static::StaticError| Failure::new(Exit::Compile, Problem::new("ODC0500", e));
+    let format = ObjectFormat::host();
+    let object = odc_static::write_object(&compiled.artifact_bytes()?, name, 0, format).map_err(refuse)?;
+    let bytes = if archive { odc_static::archive(&object, name, format).map_err(refuse)? } else { object };
+    write_bytes(path, &bytes)?;
+    write_bytes(&path.with_extension("h"), odc_static::header(compiled.manifest(), name, 0).as_bytes())?;
+    Ok(())
+}
+
+fn emitted(compiled: &Compiled, emit: Emit) -> Result<String, Failure> {
+    Ok(match emit {
+        Emit::Graph => compiled.stage_text(Stage::Graph),
+        Emit::Tensor => compiled.stage_text(Stage::Dispatches),
+        Emit::Loop => compiled.stage_text(Stage::Loop),
+        Emit::Clif => joined(compiled, |k| k.clif)?,
+        Emit::Asm => joined(compiled, |k| k.asm)?,
+    })
+}
+
+fn texts(compiled: &Compiled) -> Result<Vec<KernelText>, Failure> {
+    compiled.kernel_texts().map_err(|problems| Failure { exit: Exit::Compile, problems })
+}
+
+fn joined(compiled: &Compiled, text: fn(KernelText) -> String) -> Result<String, Failure> {
+    let texts = texts(compiled)?.into_iter().map(|k| format!("; {} for {}\n", k.name, k.target) + &text(k));
+    Ok(texts.collect::<Vec<_>>().join("\n"))
+}
+
+/// `NN-stage.odc-ir` with its constants in `blobs`, and a folder with the kernels: `odc opt` starts again from any of them.
+fn dump(compiled: &Compiled, folder: &Path) -> Result<(), Failure> {
+    make_folder(folder)?;
+    for (k, stage) in Stage::ALL.iter().enumerate() {
+        write_bytes(&folder.join(format!("{k:02}-{stage}.odc-ir")), compiled.stage_text(*stage).as_bytes())?;
+    }
+    blobs::write(folder, compiled.graph.consts.iter().chain(&compiled.dispatches.consts).chain(&compiled.program.consts))?;
+    let kernels = folder.join(format!("{:02}-kernels", Stage::ALL.len()));
+    make_folder(&kernels)?;
+    for (k, text) in texts(compiled)?.iter().enumerate() {
+        let name = file_name(&format!("{k:03}-{}", text.name));
+        write_bytes(&kernels.join(format!("{name}.clif")), text.clif.as_bytes())?;
+        write_bytes(&kernels.join(format!("{name}.asm")), text.asm.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn describe(compiled: &Compiled, path: &Path, seconds: f64, json: bool) -> Result<(), Failure> {
+    let s = compiled.summary();
+    let file_bytes = std::fs::metadata(path).map_or(0, |m| m.len());
+    if json {
+        return print_json(&json!({
+            "output": path.display().to_string(), "file_bytes": file_bytes, "compile_ms": seconds * 1e3, "kernels": s.kernels,
+            "dispatches": s.dispatches, "weight_bytes": s.weight_bytes, "code_bytes": s.code_bytes, "arena": s.arena,
+        }));
+    }
+    // Not a result that another program reads: the result is the file.
+    let _ = writeln!(
+        std::io::stderr(),
+        "{}: {}, {} dispatches of {} kernels ({} of code), {} of weights, arena {}; {seconds:.2} s",
+        path.display(),
+        show::bytes(file_bytes),
+        s.dispatches,
+        s.kernels,
+        show::bytes(s.code_bytes),
+        show::bytes(s.weight_bytes),
+        s.arena,
+    );
+    Ok(())
+}

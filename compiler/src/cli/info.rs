@@ -1,0 +1,148 @@
+//! `odc info`: what an artifact wants, gives and costs, without running it.
+
+use super::{print, print_json};
+use crate::dims::DimArg;
+use crate::problem::{Failure, Problem};
+use crate::show;
+use odc_format::{ArtifactView, Command, FormatError, Manifest, Slot, TargetProgram, TensorInfo};
+use odc_runtime::{Artifact, LoadError};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Show what an artifact wants, gives and costs
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  odc info model.odc
+  odc info model.odc --dim batch=8 --dim seq=128      exact memory at these sizes
+  odc info model.odc --json")]
+pub struct Args {
+    /// An artifact
+    artifact: PathBuf,
+    /// The size of a dim, for exact memory
+    #[arg(long, value_name = "N=4")]
+    dim: Vec<DimArg>,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    // Mapped where this machine can run it, read otherwise.
+    match Artifact::open(&args.artifact) {
+        Ok(a) => {
+            let mut manifest = a.manifest().clone();
+            manifest.targets.insert(0, a.target().clone());
+            show(args, &manifest, a.weight_bytes() as u64)
+        }
+        Err(LoadError::NoTarget { .. }) => {
+            let bytes = std::fs::read(&args.artifact).map_err(|e| Problem::unreadable(&args.artifact, e))?;
+            let view = ArtifactView::parse(&bytes)?;
+            show(args, &view.manifest, view.weights().len() as u64)
+        }
+        Err(LoadError::Format(FormatError::NotAnArtifact)) => {
+            let e = FormatError::NotAnArtifact;
+            Err(Failure::new(
+                crate::Exit::Device,
+                Problem::new(e.code(), format!("{}: {e}", args.artifact.display())).help("`odc check` looks into ONNX models"),
+            ))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Values of all slots under the given dims; `None` where one is missing.
+fn values(m: &Manifest, dims: &[DimArg]) -> Result<Vec<Option<i64>>, Failure> {
+    let mut known = vec![];
+    for d in dims {
+        let names = || m.symbols.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
+        let s = m.symbols.iter().find(|s| s.name == d.name);
+        let s =
+            s.ok_or_else(|| Problem::usage(format!("there is no dim `{}`", d.name)).help(format!("the model's dims are: {}", names())))?;
+        let size = d.size().map_err(Failure::usage)?;
+        if size < s.lo || size > s.hi || size % s.multiple_of.max(1) != 0 {
+            return Err(Failure::usage(format!("dim `{}` is {size}, the model wants {}", d.name, bounds(s))));
+        }
+        known.push((s.slot, size));
+    }
+    Ok(m.shape_program.evaluate_at(&known))
+}
+
+fn bounds(s: &odc_format::SymbolInfo) -> String {
+    let hi = if s.hi == i64::MAX { String::new() } else { s.hi.to_string() };
+    let multiple = if s.multiple_of > 1 { format!(", a multiple of {}", s.multiple_of) } else { String::new() };
+    format!("{}..{hi}{multiple}", s.lo)
+}
+
+fn dispatches(t: &TargetProgram) -> usize {
+    t.commands.iter().filter(|c| matches!(c, Command::Dispatch(_))).count()
+}
+
+fn code_bytes(t: &TargetProgram) -> u64 {
+    t.kernels.iter().map(|k| k.len).sum()
+}
+
+fn show(args: &Args, m: &Manifest, weight_bytes: u64) -> Result<(), Failure> {
+    let slots = values(m, &args.dim)?;
+    let at = |s: Slot| slots.get(s.index()).copied().flatten();
+    if args.json { print_json(&json(&args.artifact, m, weight_bytes, &at)) } else { text(&args.artifact, m, weight_bytes, &at) }
+}
+
+fn file_bytes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |m| m.len())
+}
+
+/// The most that one thread of any kernel needs.
+fn scratch(t: &TargetProgram, at: &dyn Fn(Slot) -> Option<i64>) -> Option<i64> {
+    t.kernels.iter().try_fold(0, |most, k| Some(at(k.scratch_bytes)?.max(most)))
+}
+
+fn json(path: &Path, m: &Manifest, weight_bytes: u64, at: &dyn Fn(Slot) -> Option<i64>) -> Value {
+    let tensor = |t: &TensorInfo| json!({ "name": t.name, "dtype": t.dtype.name(), "shape": t.shape_text, "shape_at_dims": t.shape.iter().map(|s| at(*s)).collect::<Vec<_>>() });
+    let tensors = |list: &[TensorInfo]| list.iter().map(tensor).collect::<Vec<_>>();
+    let dim = |s: &odc_format::SymbolInfo| json!({ "name": s.name, "lo": s.lo, "hi": (s.hi != i64::MAX).then_some(s.hi), "multiple_of": s.multiple_of, "value": at(s.slot) });
+    let target = |t: &TargetProgram| {
+        json!({
+            "target": t.target, "arch": t.arch.name(), "features": t.features, "dispatches": dispatches(t), "code_bytes": code_bytes(t),
+            "arena_formula": t.peak_text, "arena_bytes": at(t.arena_bytes), "scratch_bytes_per_thread": scratch(t, at),
+            "kernels": t.kernels.iter().map(|k| json!({ "name": k.name, "bytes": k.len, "nodes": k.source })).collect::<Vec<_>>(),
+        })
+    };
+    let first = m.targets.first();
+    json!({
+        "name": m.name, "producer": m.producer, "format": odc_format::FORMAT_VERSION, "file_bytes": file_bytes(path),
+        "inputs": tensors(&m.inputs), "outputs": tensors(&m.outputs), "dims": m.symbols.iter().map(dim).collect::<Vec<_>>(),
+        "targets": m.targets.iter().map(target).collect::<Vec<_>>(),
+        "kernels": first.map_or(0, |t| t.kernels.len()), "dispatches": first.map_or(0, dispatches), "weight_bytes": weight_bytes,
+        "arena_formula": first.map(|t| &t.peak_text), "arena_bytes": first.and_then(|t| at(t.arena_bytes)),
+    })
+}
+
+fn text(path: &Path, m: &Manifest, weight_bytes: u64, at: &dyn Fn(Slot) -> Option<i64>) -> Result<(), Failure> {
+    print(format!("{}: {} made by {}, {}", path.display(), m.name, m.producer, show::bytes(file_bytes(path))))?;
+    for (kind, list) in [("input ", &m.inputs), ("output", &m.outputs)] {
+        for t in list {
+            print(format!("  {kind}  {}: {}[{}]", t.name, t.dtype, t.shape_text.join(", ")))?;
+        }
+    }
+    for s in &m.symbols {
+        let value = at(s.slot).map_or(String::new(), |v| format!(" = {v}"));
+        print(format!("  dim     {} in {}{value}", s.name, bounds(s)))?;
+    }
+    print(format!("  weights {}", show::bytes(weight_bytes)))?;
+    for t in &m.targets {
+        let features = if t.features.is_empty() { String::new() } else { format!(" with {}", t.features.join(" ")) };
+        print(format!("  target  {} for {}{features}", t.target, t.arch.name()))?;
+        print(format!("    {} dispatches of {} kernels, {} of code", dispatches(t), t.kernels.len(), show::bytes(code_bytes(t))))?;
+        let bytes = at(t.arena_bytes).map(|v| format!("{v} bytes"));
+        print(match bytes {
+            Some(b) if t.peak_text.parse::<i64>().is_ok() => format!("    arena {b}"),
+            Some(b) => format!("    arena {b} = {}", t.peak_text),
+            None => format!("    arena {} bytes (give --dim for a number)", t.peak_text),
+        })?;
+        if let Some(s) = scratch(t, at) {
+            print(format!("    scratch {s} bytes a thread"))?;
+        }
+    }
+    Ok(())
+}

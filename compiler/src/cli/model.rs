@@ -1,0 +1,85 @@
+//! What `run`, `verify` and `bench` take: an artifact, or a model that is compiled on the spot.
+
+use crate::dims::DimArg;
+use crate::problem::{Failure, Problem};
+use crate::progress::Progress;
+use crate::{Compiled, OptLevel, Options, Target};
+use odc_runtime::{Artifact, Session, SessionOptions};
+use std::path::Path;
+
+/// How to compile.
+#[derive(clap::Args, Clone, Debug)]
+pub struct CompileArgs {
+    /// What to compile for; `odc targets` lists them
+    #[arg(short, long, value_name = "TARGET", value_delimiter = ',', default_value = "cpu")]
+    pub target: Vec<String>,
+    /// How hard to optimise, 0 to 3
+    #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub level: u8,
+    /// Fix a dim of the model (N=4), bound it ("N in 1..128") or tie it to others (W=2*H)
+    #[arg(long, value_name = "DIM")]
+    pub dim: Vec<DimArg>,
+    /// Threads that compile kernels; the result does not depend on it
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub compile_threads: Option<u16>,
+}
+
+impl CompileArgs {
+    pub fn options(&self) -> Result<Options, Failure> {
+        let mut options = Options { level: OptLevel::new(self.level), ..Options::default() };
+        options.targets = self.target.iter().map(|t| target(t)).collect::<Result<_, _>>()?;
+        for d in &self.dim {
+            if options.dims.insert(d.name.clone(), d.text.clone()).is_some() {
+                return Err(Failure::usage(format!("--dim {} is given twice", d.name)));
+            }
+        }
+        if let Some(n) = self.compile_threads {
+            options.threads = usize::from(n);
+        }
+        Ok(options)
+    }
+}
+
+fn target(name: &str) -> Result<Target, Problem> {
+    Target::parse(name).map_err(|e| Problem::usage(e).help("`odc targets` lists them"))
+}
+
+/// Whether the file is (or claims to be) an artifact rather than a model.
+pub fn is_artifact(path: &Path) -> bool {
+    let mut head = [0; 4];
+    let read = std::fs::File::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut head));
+    (read.is_ok() && odc_format::is_artifact(&head)) || path.extension().is_some_and(|e| e == "odc")
+}
+
+/// Compiles a model, with a progress line.
+pub fn compile(path: &Path, args: &CompileArgs) -> Result<Compiled, Failure> {
+    let progress = Progress::new(true);
+    let show = |what: &str, done, total| progress.show(what, done, total);
+    Ok(crate::compile_with(path, &args.options()?, &show)?)
+}
+
+/// An opened artifact, compiled in memory when the file is a model.
+pub fn open(path: &Path, args: &CompileArgs) -> Result<Artifact, Failure> {
+    if !is_artifact(path) {
+        let bytes = compile(path, args)?.artifact_bytes()?;
+        return Ok(Artifact::from_bytes(bytes)?);
+    }
+    if let Some(d) = args.dim.first() {
+        let help = "give --dim to `odc compile`";
+        return Err(Problem::usage(format!("--dim {}: an artifact's dims are those of its inputs", d.name)).help(help).into());
+    }
+    args.options()?; // an artifact brings its target; a wrong name is still an error
+    Ok(Artifact::open(path)?)
+}
+
+/// `--threads N`
+#[derive(clap::Args, Clone, Debug)]
+pub struct ThreadArgs {
+    /// Threads that compute; 0 takes one for each core
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
+    pub threads: u16,
+}
+
+pub fn session(artifact: &Artifact, threads: &ThreadArgs) -> Result<Session, Failure> {
+    Ok(artifact.session(SessionOptions::threads(usize::from(threads.threads)))?)
+}

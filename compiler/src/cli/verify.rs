@@ -1,0 +1,162 @@
+//! `odc verify`: whole outputs against expected ones, one line an output.
+
+use super::model::{CompileArgs, ThreadArgs, open, session};
+use super::{print, print_json};
+use crate::compare::{Difference, Golden, Tolerance, Tolerances, compare};
+use crate::pb::{self, DataSet};
+use crate::problem::{Exit, Failure, Problem};
+use odc_runtime::{Artifact, Session};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Compare a model's outputs with expected ones
+#[derive(clap::Args)]
+#[command(after_help = "\
+DIR is a folder test_data_set_K with input_I.pb and output_I.pb, or holds several of them.
+An element is right when |got - want| <= A + R * |want|. Without a tolerance, floats get R = 1e-3 and A = 1e-5, and
+integers must be equal.
+
+Examples:
+  odc verify model.odc --data model/test_data_set_0
+  odc verify model.onnx --data model/ --tolerance model/golden.json --threads 2")]
+pub struct Args {
+    /// A model or an artifact
+    model: PathBuf,
+    /// Data sets
+    #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// Relative tolerance
+    #[arg(long, value_name = "R", conflicts_with = "tolerance", value_parser = tolerance)]
+    rtol: Option<f64>,
+    /// Absolute tolerance
+    #[arg(long, value_name = "A", conflicts_with = "tolerance", value_parser = tolerance)]
+    atol: Option<f64>,
+    /// Tolerances by data set and output
+    #[arg(long, value_name = "golden.json")]
+    tolerance: Option<PathBuf>,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    compile: CompileArgs,
+    /// One JSON object with all comparisons
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn tolerance(s: &str) -> Result<f64, String> {
+    s.parse().ok().filter(|v: &f64| *v >= 0.0).ok_or_else(|| "a tolerance is a number from 0 on".into())
+}
+
+struct Row {
+    set: String,
+    output: String,
+    tolerance: Tolerance,
+    result: Result<Difference, String>,
+}
+
+impl Row {
+    fn passes(&self) -> bool {
+        self.result.as_ref().is_ok_and(Difference::passes)
+    }
+    fn json(&self) -> Value {
+        let mut v = json!({ "data": self.set, "output": self.output, "ok": self.passes(), "rtol": self.tolerance.rtol, "atol": self.tolerance.atol });
+        if let Some(o) = v.as_object_mut() {
+            match &self.result {
+                Ok(d) => o.extend(serde_json::to_value(d).ok().and_then(|d| d.as_object().cloned()).unwrap_or_default()),
+                Err(e) => {
+                    o.insert("error".into(), json!(e));
+                }
+            }
+        }
+        v
+    }
+}
+
+impl std::fmt::Display for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mark = if self.passes() { "ok    " } else { "DIFFER" };
+        write!(f, "{mark} {}: {}: ", self.set, self.output)?;
+        match &self.result {
+            Err(e) => write!(f, "{e}"),
+            Ok(d) => {
+                write!(f, "largest error {:.3e} ({:.1e} of the largest value)", d.max_abs_err, d.rel_err)?;
+                if d.wrong > 0 {
+                    write!(
+                        f,
+                        ", {} of {} elements beyond rtol {:.1e} atol {:.1e}",
+                        d.wrong, d.elements, self.tolerance.rtol, self.tolerance.atol
+                    )?;
+                    if let Some(w) = &d.worst {
+                        write!(f, ", at {:?}: {} instead of {}", w.index, w.got, w.want)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let tolerances = match (&args.tolerance, args.rtol, args.atol) {
+        (Some(path), _, _) => Tolerances::Golden(Golden::read(path)?),
+        (None, None, None) => Tolerances::Floats(Tolerance::DEFAULT),
+        (None, rtol, atol) => Tolerances::All(Tolerance { rtol: rtol.unwrap_or(0.0), atol: atol.unwrap_or(0.0) }),
+    };
+    let mut sets = vec![];
+    for folder in &args.data {
+        sets.extend(pb::data_sets(folder)?);
+    }
+    let artifact = open(&args.model, &args.compile)?;
+    let mut session = session(&artifact, &args.threads)?;
+    let mut rows = vec![];
+    for (k, set) in sets.iter().enumerate() {
+        let from = rows.len();
+        rows.extend(verify(&artifact, &mut session, set, set.number.unwrap_or(k), &tolerances)?);
+        if !args.json {
+            rows.iter().skip(from).try_for_each(print)?;
+        }
+    }
+    let wrong = rows.iter().filter(|r| !r.passes()).count();
+    if args.json {
+        let worst = rows.iter().filter_map(|r| r.result.as_ref().ok()).map(|d| d.rel_err).fold(0.0, f64::max);
+        print_json(&json!({ "ok": wrong == 0, "rel_err": worst, "outputs": rows.iter().map(Row::json).collect::<Vec<_>>() }))?;
+    }
+    if wrong == 0 {
+        return Ok(());
+    }
+    let what = format!("{wrong} of {} outputs differ from what is expected", rows.len());
+    Err(Failure::new(Exit::Differ, Problem::new("ODC0701", what)))
+}
+
+fn verify(artifact: &Artifact, session: &mut Session, set: &DataSet, case: usize, tol: &Tolerances) -> Result<Vec<Row>, Failure> {
+    let manifest = artifact.manifest();
+    let names = |list: &[odc_format::TensorInfo]| list.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
+    let (in_names, out_names) = (names(&manifest.inputs), names(&manifest.outputs));
+    let inputs = pb::named(&set.inputs, &in_names)?;
+    let wanted = pb::named(&set.outputs, &out_names)?;
+    let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
+    let outputs = session.run(&views).map_err(|e| in_set(e.into(), set))?;
+    if wanted.is_empty() {
+        return Err(Problem::bad_file(&set.folder, "it holds no output_0.pb to compare with").into());
+    }
+    let mut rows = vec![];
+    for (name, want) in &wanted {
+        let got = outputs.get(name).ok_or_else(|| {
+            let help = format!("its outputs are {}", out_names.join(", "));
+            Problem::bad_file(&set.folder, format!("the model has no output \"{name}\"")).help(help)
+        })?;
+        let (tolerance, result) = match tol.of(case, name, want.dtype) {
+            Ok(t) => (t, compare(&got, &want.view(), t)),
+            Err(why) => (Tolerance::EXACT, Err(why)),
+        };
+        rows.push(Row { set: set.folder.display().to_string(), output: name.clone(), tolerance, result });
+    }
+    Ok(rows)
+}
+
+fn in_set(mut failure: Failure, set: &DataSet) -> Failure {
+    for p in &mut failure.problems {
+        p.message = format!("{}: {}", set.folder.display(), p.message);
+    }
+    failure
+}

@@ -1,0 +1,138 @@
+//! Tensors in files and in comparisons: element type, shape and bytes that are aligned for every element type.
+
+use half::{bf16, f16};
+use odc_format::DType;
+use odc_runtime::TensorView;
+
+/// The widest element.
+const ALIGN: usize = 8;
+
+#[derive(Clone, Debug)]
+pub struct HostTensor {
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    /// The content begins at `start`, where the address is aligned.
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl HostTensor {
+    /// `None` if there are not exactly as many bytes as the shape needs.
+    pub fn new(dtype: DType, shape: Vec<usize>, bytes: &[u8]) -> Option<HostTensor> {
+        if byte_count(dtype, &shape)? != bytes.len() {
+            return None;
+        }
+        let mut buffer: Vec<u8> = Vec::with_capacity(bytes.len().checked_add(ALIGN)?);
+        let start = buffer.as_ptr().align_offset(ALIGN).min(ALIGN);
+        buffer.resize(start, 0);
+        buffer.extend_from_slice(bytes);
+        Some(HostTensor { dtype, shape, buffer, start })
+    }
+    pub fn from_view(v: &TensorView<'_>) -> Option<HostTensor> {
+        HostTensor::new(v.dtype, v.shape.to_vec(), v.data)
+    }
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+    pub fn view(&self) -> TensorView<'_> {
+        TensorView::new(self.dtype, &self.shape, self.bytes())
+    }
+    pub fn elements(&self) -> impl Iterator<Item = Number> + '_ {
+        elements(self.dtype, self.bytes())
+    }
+    /// `f32[2, 3]`
+    pub fn type_text(&self) -> String {
+        type_text(self.dtype, &self.shape)
+    }
+}
+
+pub fn type_text(dtype: DType, shape: &[usize]) -> String {
+    format!("{dtype}{shape:?}")
+}
+
+pub fn byte_count(dtype: DType, shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d))
+}
+
+/// One element; integers exactly.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Number {
+    Float(f64),
+    Int(i128),
+    Bool(bool),
+}
+
+impl Number {
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Number::Float(x) => x,
+            Number::Int(x) => x as f64,
+            Number::Bool(b) => f64::from(u8::from(b)),
+        }
+    }
+}
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Number::Float(x) if *x != 0.0 && x.is_finite() && !(1e-4..1e7).contains(&x.abs()) => write!(f, "{x:.4e}"),
+            Number::Float(x) => write!(f, "{x:.6}"),
+            Number::Int(x) => write!(f, "{x}"),
+            Number::Bool(b) => write!(f, "{b}"),
+        }
+    }
+}
+
+/// The elements of little-endian bytes.
+pub fn elements(dtype: DType, bytes: &[u8]) -> impl Iterator<Item = Number> + '_ {
+    macro_rules! le {
+        ($t:ty, $b:ident) => {
+            <$t>::from_le_bytes($b.try_into().unwrap_or_default())
+        };
+    }
+    bytes.chunks_exact(dtype.size()).map(move |b| match dtype {
+        DType::F32 => Number::Float(f64::from(le!(f32, b))),
+        DType::F64 => Number::Float(le!(f64, b)),
+        DType::F16 => Number::Float(f16::from_bits(le!(u16, b)).to_f64()),
+        DType::BF16 => Number::Float(bf16::from_bits(le!(u16, b)).to_f64()),
+        DType::I8 => Number::Int(i128::from(le!(i8, b))),
+        DType::I16 => Number::Int(i128::from(le!(i16, b))),
+        DType::I32 => Number::Int(i128::from(le!(i32, b))),
+        DType::I64 => Number::Int(i128::from(le!(i64, b))),
+        DType::U8 => Number::Int(i128::from(le!(u8, b))),
+        DType::U16 => Number::Int(i128::from(le!(u16, b))),
+        DType::U32 => Number::Int(i128::from(le!(u32, b))),
+        DType::U64 => Number::Int(i128::from(le!(u64, b))),
+        DType::Bool => Number::Bool(b.first() != Some(&0)),
+    })
+}
+
+pub fn is_float(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_must_fit_the_shape_and_are_aligned() {
+        assert!(HostTensor::new(DType::F32, vec![2, 3], &[0; 23]).is_none());
+        assert!(HostTensor::new(DType::I64, vec![usize::MAX, 2], &[]).is_none());
+        for n in 0..64 {
+            let t = HostTensor::new(DType::I64, vec![n], &vec![7; n * 8]).unwrap();
+            assert!(n == 0 || t.bytes().as_ptr().addr() % 8 == 0);
+            assert_eq!(t.bytes().len(), n * 8);
+        }
+    }
+
+    #[test]
+    fn numbers_of_every_type() {
+        let one = |dtype, bytes: &[u8]| elements(dtype, bytes).next().unwrap();
+        assert_eq!(one(DType::F16, &0x3c00u16.to_le_bytes()), Number::Float(1.0));
+        assert_eq!(one(DType::BF16, &0x3f80u16.to_le_bytes()), Number::Float(1.0));
+        assert_eq!(one(DType::U64, &u64::MAX.to_le_bytes()), Number::Int(u64::MAX.into()));
+        assert_eq!(one(DType::I8, &[255]), Number::Int(-1));
+        assert_eq!(one(DType::Bool, &[1]), Number::Bool(true));
+    }
+}
