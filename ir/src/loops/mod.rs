@@ -1,6 +1,7 @@
 //! Loop IR: what a core does. SSA values, structured loops with a kind, typed pointers with a memory space, vectors. One function
 //! is one kernel; its last top-level op is the `for` of kind `grid`, whose iterations may run on any thread.
 
+pub mod interp;
 mod ops;
 mod types;
 mod verify;
