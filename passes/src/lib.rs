@@ -2,6 +2,7 @@
 //! one that means the same; the pipeline that orders them is the compiler's.
 
 pub mod expand;
+pub mod canonicalise;
 pub mod fuse;
 pub mod lower_loop;
 pub mod schedule;
