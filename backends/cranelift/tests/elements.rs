@@ -263,3 +263,32 @@ fn fma_multiplies_and_adds() {
         }
     }
 }
+
+/// Code for the other architecture is made here too, though only its machines (or an emulator) can run it.
+#[test]
+fn all_ops_compile_for_aarch64() {
+    let t = odc_backend::Target::parse("cpu:aarch64").unwrap();
+    let compile = |f: odc_ir::loops::Func| {
+        odc_backend::Backend::compile(&odc_cranelift::Cranelift, &f, &t).unwrap_or_else(|e| panic!("{e}\n{}", text(&f)));
+    };
+    for d in DType::ALL {
+        for n in [1, lanes(*d)] {
+            for f in Unary::ALL.iter().filter(|f| !f.is_transcendental()) {
+                if !((*f == Unary::Not && d.is_float()) || (*f == Unary::Sqrt && !d.is_float())) {
+                    let out = f.result_dtype(*d);
+                    compile(map_kernel(&[*d], out, n, |b, v| b.op1(Op::Unary { f: *f }, v, vector(out, n))));
+                }
+            }
+            for f in Binary::ALL {
+                let bits = matches!(f, Binary::And | Binary::Or | Binary::Xor | Binary::Shl | Binary::Shr | Binary::Pow);
+                if !(bits && d.is_float()) {
+                    let out = f.result_dtype(*d);
+                    compile(map_kernel(&[*d, *d], out, n, |b, v| b.op1(Op::Binary { f: *f }, v, vector(out, n))));
+                }
+            }
+            for to in DType::ALL.iter().filter(|to| n == 1 || lanes(**to) == n) {
+                compile(map_kernel(&[*d], *to, n, |b, v| b.op1(Op::Cast {}, v, vector(*to, n))));
+            }
+        }
+    }
+}

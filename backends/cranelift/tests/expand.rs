@@ -95,7 +95,8 @@ fn f32_within_bounds() {
             for (x, y) in xs.iter().zip(buffers[1].chunks_exact(4)) {
                 let y = f64::from(f32::from_le_bytes(y.try_into().unwrap()));
                 let want = reference(f64::from(*x));
-                let flushed = matches!(f, Unary::Exp | Unary::Sigmoid) && want < f64::from(f32::MIN_POSITIVE) && y >= 0.0 && y <= 1.2e-38;
+                let flushed =
+                    matches!(f, Unary::Exp | Unary::Sigmoid) && want < f64::from(f32::MIN_POSITIVE) && (0.0..=1.2e-38).contains(&y);
                 let e = if flushed { 0.0 } else { ulps(DType::F32, y, want) };
                 if e.is_nan() || e > worst.0 {
                     worst = (if e.is_nan() { f64::INFINITY } else { e }, f64::from(*x), y, want);
@@ -170,7 +171,7 @@ fn pow_as_in_c() {
         s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let x = f32::from_bits(s >> 1);
         s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        pairs.push((x, ((s >> 8) as f32 / 1_000_000.0 - 8.0) * if x > 1e6 || x < 1e-6 { 1.0 } else { 20.0 }));
+        pairs.push((x, ((s >> 8) as f32 / 1_000_000.0 - 8.0) * if (1e-6..=1e6).contains(&x) { 20.0 } else { 1.0 }));
     }
     pairs.resize(pairs.len().next_multiple_of(4), (1.0, 1.0));
     for t in forms() {

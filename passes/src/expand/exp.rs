@@ -11,7 +11,7 @@ impl Math<'_, '_> {
         let n = self.sub(t, magic);
         let r = self.fma_c(n, -k.ln2.0, x);
         let r = self.fma_c(n, -k.ln2.1, r);
-        let bits = self.to_bits(t);
+        let bits = self.bits_of(t);
         (r, bits)
     }
 
@@ -19,13 +19,13 @@ impl Math<'_, '_> {
     fn scale(&mut self, y: Value, n: Value, more: i64) -> Value {
         let mantissa = self.k.mantissa;
         let n = self.shl(n, mantissa);
-        let bits = self.to_bits(y);
+        let bits = self.bits_of(y);
         let mut sum = self.bin(Binary::Add, bits, n);
         if more != 0 {
             let more = self.int(more << mantissa);
             sum = self.bin(Binary::Add, sum, more);
         }
-        self.from_bits(sum)
+        self.float_of(sum)
     }
 
     /// `e^x 2^more` where that is a normal number.

@@ -22,14 +22,14 @@ impl Math<'_, '_> {
         let normal = self.select(tiny, scaled, x);
         let down = self.c(-(k.mantissa as f64));
         let bias = self.select(tiny, down, zero);
-        let bits = self.to_bits(normal);
+        let bits = self.bits_of(normal);
         let half = self.int(k.sqrt_half);
         let above = self.sub(bits, half);
         let by = self.int(k.mantissa);
         let e = self.bin(Binary::Shr, above, by);
         let exponent = self.shl(e, k.mantissa);
         let m = self.sub(bits, exponent);
-        let m = self.from_bits(m);
+        let m = self.float_of(m);
         let e = self.b.op1(Op::Cast {}, &[e], self.t);
         let mut e = self.add(e, bias);
         if let Some(more) = more {

@@ -167,10 +167,10 @@ impl<'a, 'f> Math<'a, 'f> {
         let t = *self.b.ty(x);
         self.b.op1(Op::Select {}, &[c, x, y], t)
     }
-    pub fn to_bits(&mut self, x: Value) -> Value {
+    pub fn bits_of(&mut self, x: Value) -> Value {
         self.b.op1(Op::Bitcast {}, &[x], self.bits)
     }
-    pub fn from_bits(&mut self, x: Value) -> Value {
+    pub fn float_of(&mut self, x: Value) -> Value {
         self.b.op1(Op::Bitcast {}, &[x], self.t)
     }
 
@@ -188,20 +188,20 @@ impl<'a, 'f> Math<'a, 'f> {
     /// `size`, which is not negative or has that sign already, with the sign of `x`.
     pub fn with_sign(&mut self, size: Value, x: Value) -> Value {
         let sign = self.sign_bit(x);
-        let bits = self.to_bits(size);
+        let bits = self.bits_of(size);
         let bits = self.bin(Binary::Or, bits, sign);
-        self.from_bits(bits)
+        self.float_of(bits)
     }
     /// The sign bit alone.
     pub fn sign_bit(&mut self, x: Value) -> Value {
         let mask = self.int(if self.k.double { i64::MIN } else { i64::from(i32::MIN) });
-        let bits = self.to_bits(x);
+        let bits = self.bits_of(x);
         self.and(bits, mask)
     }
     /// `x` negated where the bit is set.
     pub fn flip_sign(&mut self, x: Value, sign: Value) -> Value {
-        let bits = self.to_bits(x);
+        let bits = self.bits_of(x);
         let bits = self.bin(Binary::Xor, bits, sign);
-        self.from_bits(bits)
+        self.float_of(bits)
     }
 }

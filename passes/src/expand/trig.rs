@@ -52,7 +52,7 @@ impl Math<'_, '_> {
         for part in k.pi_2 {
             r = self.fma_c(n, -part, r);
         }
-        let q = self.to_bits(t);
+        let q = self.bits_of(t);
         (r, q)
     }
 

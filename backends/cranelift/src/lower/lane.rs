@@ -7,7 +7,7 @@ use odc_ir::loops::LoopType;
 
 impl Lower<'_, '_> {
     /// A scalar as it is held in a lane of `lane` type.
-    fn to_lane(&mut self, d: DType, lane: ir::Type, s: ir::Value) -> ir::Value {
+    fn in_lane(&mut self, d: DType, lane: ir::Type, s: ir::Value) -> ir::Value {
         if lane.is_float() {
             return s;
         }
@@ -21,7 +21,7 @@ impl Lower<'_, '_> {
 
     pub(super) fn splat(&mut self, t: LoopType, s: ir::Value) -> Result<ir::Value> {
         let held = self.held(t)?;
-        let x = self.to_lane(t.dtype(), held.lane_type(), s);
+        let x = self.in_lane(t.dtype(), held.lane_type(), s);
         Ok(self.b.ins().splat(held, x))
     }
 
@@ -36,7 +36,7 @@ impl Lower<'_, '_> {
 
     pub(super) fn insert(&mut self, t: LoopType, v: ir::Value, s: ir::Value, lane: u32) -> Result<ir::Value> {
         let held = self.held(t)?;
-        let x = self.to_lane(t.dtype(), held.lane_type(), s);
+        let x = self.in_lane(t.dtype(), held.lane_type(), s);
         Ok(self.b.ins().insertlane(v, x, lane as u8))
     }
 

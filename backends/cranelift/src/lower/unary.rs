@@ -31,10 +31,10 @@ impl Lower<'_, '_> {
             Unary::Sign => {
                 let (zero, one) = (self.float_like(held, 0.0), self.float_like(held, 1.0));
                 let unit = self.copysign(held, one, x);
-                // Neither below nor above zero: a zero or a NaN, which stays.
+                // Zero or NaN stays.
                 let size = self.b.ins().fabs(x);
-                let keep = self.b.ins().fcmp(FloatCC::UnorderedOrLessThanOrEqual, size, zero);
-                self.choose(held, keep, x, unit)
+                let other = self.b.ins().fcmp(FloatCC::GreaterThan, size, zero);
+                self.choose(held, other, unit, x)
             }
             Unary::Sqrt => self.b.ins().sqrt(x),
             Unary::Floor | Unary::Ceil | Unary::Trunc | Unary::Round => self.round(f, held, x),
