@@ -132,7 +132,7 @@ fn real_models_import() {
 }
 
 /// Small enough for an interpreter that was written to be plain.
-const SMALL: &str = "attacut_sc,magika_v3_3,mtcnn_rnet,mtcnn_onet,nerf_mlp_ts_dyn";
+const SMALL: &str = "attacut_sc,mtcnn_rnet,ort_sigmoid";
 
 fn interpreted(t: &Tensor) -> TensorValue {
     let shape = t.dims.iter().map(|d| *d as i64).collect();

@@ -264,11 +264,14 @@ mod tests {
     use super::*;
     use crate::proto::{AttributeType, ValueInfoProto};
 
+    /// Operator, inputs, outputs.
+    type Line = (String, Vec<String>, Vec<String>);
+
     fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
         let own = |v: &[&str]| v.iter().map(|s| s.to_string()).collect();
         NodeProto { op_type: Some(op.into()), input: own(inputs), output: own(outputs), ..Default::default() }
     }
-    fn run(nodes: Vec<NodeProto>, functions: Vec<FunctionProto>) -> (Vec<(String, Vec<String>, Vec<String>)>, Vec<Code>) {
+    fn run(nodes: Vec<NodeProto>, functions: Vec<FunctionProto>) -> (Vec<Line>, Vec<Code>) {
         let input = ["x", "y"].map(|n| ValueInfoProto { name: Some(n.into()), ..Default::default() }).to_vec();
         let graph = GraphProto { node: nodes, input, ..Default::default() };
         let model = ModelProto { graph: Some(graph.clone()), functions, ..Default::default() };
@@ -277,7 +280,7 @@ mod tests {
         let list = steps.iter().map(|s| (s.node.op_type().to_owned(), s.node.input.clone(), s.node.output.clone())).collect();
         (list, out.iter().map(|d| d.code).collect())
     }
-    fn ops(list: &[(String, Vec<String>, Vec<String>)]) -> Vec<&str> {
+    fn ops(list: &[Line]) -> Vec<&str> {
         list.iter().map(|(op, ..)| op.as_str()).collect()
     }
 

@@ -126,6 +126,7 @@ impl<'m> Round<'m> {
     fn signature(&self, inputs: &[&'m ValueInfoProto], facts: Facts, out: &mut Vec<Diagnostic>) -> (Vec<DType>, Dims, Vec<Vec<Dim>>) {
         let mut types = vec![];
         let mut list = vec![];
+        let appended = appended_axes(self.steps);
         for i in inputs {
             let (dtype, dims): (_, &[crate::proto::Dimension]) = match tensor_type(i) {
                 Ok((dtype, shape)) => (dtype, &shape.dim),
@@ -135,19 +136,12 @@ impl<'m> Round<'m> {
                 }
             };
             types.push(dtype);
-            let grows = self.appended_axes(i.name(), dims.len());
+            let front = |a: &i64| usize::try_from(if *a < 0 { a.saturating_add(dims.len() as i64) } else { *a }).ok();
+            let grows = appended.get(i.name()).into_iter().flatten().filter_map(front).collect();
             list.push(Input { name: i.name(), dims, grows });
         }
         let (dims, shapes) = Dims::declare(&list, self.options, facts, out);
         (types, dims, shapes)
-    }
-
-    /// The axes along which nodes append something to an input, as to a cache.
-    fn appended_axes(&self, input: &str, rank: usize) -> Vec<usize> {
-        let concats = self.steps.iter().filter(|s| s.node.op_type() == "Concat" && s.node.input.iter().any(|n| n == input));
-        let axis = |s: &Step| s.node.attribute.iter().find(|a| a.name() == "axis").map(|a| a.i());
-        let front = |a: i64| usize::try_from(if a < 0 { a.saturating_add(rank as i64) } else { a }).ok();
-        concats.filter_map(axis).filter_map(front).collect()
     }
 
     fn step(&self, step: &Step, build: &mut Build, values: &BTreeMap<&str, Val>, out: &mut Vec<Diagnostic>) -> Option<Vec<Val>> {
@@ -194,6 +188,7 @@ impl<'m> Round<'m> {
                 None => return None,
             }
         }
+        let broken = inputs.iter().flatten().any(Val::is_broken);
         let mut call = Call { build, node: &step.node, attrs: &attrs, opset, inputs, external: &self.model.external };
         let result: Out = (row.run)(&mut call);
         for f in std::mem::take(&mut build.dims.doubts) {
@@ -210,9 +205,9 @@ impl<'m> Round<'m> {
                 Some(v)
             }
             Err(f) => {
-                // Nothing to complain about where the cause lies further up and was reported there.
-                if !(f.code == Code::DataDependentShape && !out.is_empty()) {
-                    out.push(f.at(&step.name, &step.op()));
+                // An operand of a failed node has no known sizes: that is reported where it failed.
+                if f.code != Code::DataDependentShape || !broken {
+                    report(f);
                 }
                 None
             }
@@ -244,6 +239,16 @@ impl<'m> Round<'m> {
         }
         results
     }
+}
+
+/// The axes along which nodes append something to a value, as to a cache.
+fn appended_axes<'m>(steps: &'m [Step]) -> BTreeMap<&'m str, Vec<i64>> {
+    let mut axes: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    for s in steps.iter().filter(|s| s.node.op_type() == "Concat") {
+        let axis = s.node.attribute.iter().find(|a| a.name() == "axis").map_or(0, |a| a.i());
+        s.node.input.iter().for_each(|name| axes.entry(name).or_default().push(axis));
+    }
+    axes
 }
 
 /// Element type and shape of an input.

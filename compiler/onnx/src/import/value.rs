@@ -104,6 +104,9 @@ impl Val {
         Val { ty, known: None, source: Source::Broken, cell: Rc::default() }
     }
 
+    pub fn is_broken(&self) -> bool {
+        matches!(self.source, Source::Broken)
+    }
     pub fn rank(&self) -> usize {
         self.ty.rank()
     }

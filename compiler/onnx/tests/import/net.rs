@@ -117,7 +117,7 @@ impl Net {
             Ok(m) => m,
             Err(all) => panic!("{}", all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
         };
-        let broken = odc_ir::core::verify(&m, |_, _, _| Ok(()));
+        let broken = odc_ir::graph::verify(&m);
         assert!(broken.is_empty(), "{broken:?}\n{m}");
         m
     }
