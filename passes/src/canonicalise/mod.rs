@@ -7,6 +7,7 @@
 mod activation;
 mod constants;
 mod fold;
+mod group_norm;
 mod identities;
 mod layer_norm;
 mod movement;
@@ -67,6 +68,9 @@ const RULES: &[(&str, Rule)] = &[
     ("layer norm", layer_norm::normalise),
     ("norm scale", layer_norm::scale),
     ("norm bias", layer_norm::bias),
+    ("group norm", group_norm::group_norm),
+    ("group norm scale", group_norm::scale),
+    ("group norm bias", group_norm::bias),
 ];
 
 /// More rounds than any chain of rules needs; a rule that undoes another would otherwise go on for ever.

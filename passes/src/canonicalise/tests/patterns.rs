@@ -154,3 +154,26 @@ fn a_norm_that_is_used_twice_keeps_its_scale_outside() {
     leaves("norm bias", &["f32[n, 4]", "f32[4]", "f32[4]"], &[], &format!("{head}yield %3 \"x\", %4 \"y\""));
     leaves("norm bias", &["f32[n, 4]", "f32[4]", "f32[1]"], &[], &format!("{head}yield %4 \"y\""));
 }
+
+#[test]
+fn group_norm_by_hand() {
+    let c = [
+        "f32[2] = [f 1.0, f 1.0]",
+        "f32[2] = [f 0.0, f 0.0]",
+        "f32[4, 1] = [f 1.0, f 2.0, f -1.0, f 0.5]",
+        "f32[1, 4, 1] = [f 0.5, f 0.0, f 3.0, f -0.5]",
+    ];
+    let body = |back: &str, end: &str| {
+        format!(
+            "%20 = constant {{value = #0}} : f32[2]\n%21 = constant {{value = #1}} : f32[2]\n%22 = constant {{value = #2}} : f32[4, 1]
+        %23 = constant {{value = #3}} : f32[1, 4, 1]\n%1 = reshape %0 : f32[n, 2, 6]
+        %2 = group_norm {{groups = 0, epsilon = 0.001}} %1, %20, %21 : f32[n, 2, 6]\n%3 = reshape %2 : f32[{back}]
+        %4 = binary {{f = mul}} %3, %22 : f32[n, 4, 3]\n%5 = binary {{f = add}} %4, %23 : f32[n, 4, 3]\n{end}"
+        )
+    };
+    let after = finds("group norm bias", &["group_norm"], &["f32[n, 4, 3]"], &c, &body("n, 4, 3", "yield %5 \"y\""));
+    assert!(after.to_string().contains("groups = 2"), "{after}");
+    leaves("group norm bias", &["f32[n, 4, 3]"], &c, &body("n, 4, 3", "yield %4 \"x\", %5 \"y\""));
+    // Another shape than before is no group norm.
+    leaves("group norm", &["f32[n, 12, 1]"], &c, &body("n, 4, 3", "yield %5 \"y\""));
+}
