@@ -1,6 +1,7 @@
 //! Writes loop IR with sizes and indices as dims: a dim becomes index arithmetic in the outermost block where its symbols are
 //! known, so that loop-invariant address parts stand outside the loop when they are first written.
 
+use super::opaque::Opaque;
 use odc_ir::core::{Atom, Binary, Dim, Effect, Loc, OpSet, Range, Ranges, Scalar, Sym, Value};
 use odc_ir::loops::{Block, Func, LoopKind, LoopType, Op, Operation};
 use std::collections::BTreeMap;
@@ -27,12 +28,14 @@ pub(super) struct Emit {
     dim_params: Vec<Value>,
     buffers: Vec<Value>,
     scratch_bytes: Dim,
+    opaque: Opaque,
 }
 
 impl Emit {
     pub fn new(name: &str, ranges: Ranges) -> Self {
         Emit {
             func: Func::new(name),
+            opaque: Opaque::new(ranges.clone()),
             ranges,
             blocks: vec![Block::default()],
             known: vec![BTreeMap::new()],
@@ -44,6 +47,16 @@ impl Emit {
             buffers: vec![],
             scratch_bytes: Dim::ZERO,
         }
+    }
+
+    /// Hides divided sizes through `f` and learns their bounds.
+    pub fn hide(&mut self, f: impl FnOnce(&mut Opaque)) {
+        f(&mut self.opaque);
+        self.opaque.bound(&mut self.ranges);
+    }
+    /// A size as the caller knows it.
+    pub fn reveal(&self, d: &Dim) -> Dim {
+        self.opaque.reveal(d)
     }
 
     fn value(&mut self, ty: LoopType, level: usize) -> Value {
@@ -264,10 +277,11 @@ impl Emit {
 
     /// Forgets what an older use of `sym` computed.
     fn forget(&mut self, sym: &Sym) {
-        for k in &mut self.known {
-            k.retain(|d, _| !d.uses(sym));
+        if self.axes.remove(sym).is_some() {
+            for k in &mut self.known {
+                k.retain(|d, _| !d.uses(sym));
+            }
         }
-        self.axes.remove(sym);
     }
 
     /// A loop with carried values; inside, `sym` is the counter, at least `lo` and at most `last` (both dims).
@@ -331,6 +345,8 @@ impl Emit {
 
     /// The finished kernel: buffers, then dims as parameters. Gives the function, its dims and its scratch size.
     pub fn finish(mut self) -> (Func, Vec<Dim>, Dim) {
+        self.dims = self.dims.iter().map(|d| self.opaque.reveal(d)).collect();
+        let scratch_bytes = self.opaque.reveal(&self.scratch_bytes);
         let mut body = self.blocks.pop().unwrap_or_default();
         body.args = self.buffers.iter().chain(&self.dim_params).copied().collect();
         self.func.param_names = (0..self.buffers.len()).map(|k| format!("b{k}")).chain(self.dims.iter().map(Dim::to_string)).collect();
@@ -348,7 +364,7 @@ impl Emit {
         self.func.body.args = args.into_iter().enumerate().filter(|(k, _)| keep_at(*k)).map(|(_, v)| v).collect();
         self.func.param_names = names.into_iter().enumerate().filter(|(k, _)| keep_at(*k)).map(|(_, v)| v).collect();
         self.func.renumber();
-        (self.func, dims, self.scratch_bytes)
+        (self.func, dims, scratch_bytes)
     }
 }
 

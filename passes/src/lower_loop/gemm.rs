@@ -48,10 +48,14 @@ enum Rhs {
 
 pub(super) fn lower(e: &mut Emit, region: &Region<'_>) -> Option<Dim> {
     let [op] = region.block.ops.as_slice() else { return None };
-    let c = contraction(op, &|v| region.types(v), &e.ranges)?;
+    let mut c = contraction(op, &|v| region.types(v), &e.ranges)?;
     let mut flat = flatten(op, &|v| region.types(v), &e.ranges.clone(), &[], 0)?;
     flat.epilogue = flat.epilogue.map_dims(&|d| drop_ones(d, &op.op));
     flat.store = drop_ones(&flat.store, &op.op);
+    e.hide(|o| {
+        o.flat(&mut flat);
+        o.contraction(&mut c);
+    });
     let s = region.schedule;
     let ([mr, nr], [mc, nc]) = (<[i64; 2]>::try_from(s.tile.clone()).ok()?, <[i64; 2]>::try_from(s.block.clone()).ok()?);
     let (rows, columns, depth) = (extent(&c.m), extent(&c.n), extent(&c.k));

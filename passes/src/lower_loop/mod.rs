@@ -6,6 +6,7 @@ mod expr;
 pub(crate) mod flat;
 mod gemm;
 mod loops;
+mod opaque;
 mod scatter;
 mod stage;
 
@@ -78,6 +79,7 @@ fn lower_dispatch(func: &Func, op: &Operation, schedule: &Schedule, ranges: &Ran
         Template::Gemm => gemm::lower(&mut e, &region),
     };
     let grid = grid.ok_or_else(|| fail("its region does not fit its schedule"))?;
+    let grid = e.reveal(&grid);
     let (mut kernel, dims, scratch_bytes) = e.finish();
     kernel.name = kernel_name(block, schedule);
     Ok(Kernel { func: kernel, dims, grid, grain: schedule.grain.clone(), scratch_bytes })
@@ -107,12 +109,14 @@ fn lower_loops(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
     for op in &region.block.ops {
         let mut f = flat::flatten(op, &|v| region.types(v), &e.ranges.clone(), &rows, depth)?;
         f.collapse(if alone { 0 } else { depth });
+        e.hide(|o| o.flat(&mut f));
         ops.push(f);
     }
     let grid_axes: Vec<(Sym, Dim)> = ops.first()?.axes.iter().take(depth).cloned().collect();
     for v in rows {
         let t = region.types(v);
-        let row = Dim::product(t.shape.get(depth..).unwrap_or(&[]));
+        let mut row = Dim::product(t.shape.get(depth..).unwrap_or(&[]));
+        e.hide(|o| row = o.hide(&row));
         let p = e.scratch(t.dtype, &row);
         region.pointers.push((v, p));
     }
