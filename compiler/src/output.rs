@@ -7,18 +7,13 @@ use std::path::Path;
 /// Lets `fill` write a file that replaces `path` only when all of it is on disk.
 pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Problem> {
     let fail = |e: io::Error| Problem::unwritable(path, e);
-    if path.is_dir() {
-        return Err(Problem::unwritable(path, "it is a folder"));
-    }
+    writable(path)?;
     // Devices and pipes cannot be renamed over.
     if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
         let mut file = BufWriter::new(std::fs::File::create(path).map_err(fail)?);
         return fill(&mut file).and_then(|()| file.flush()).map_err(fail);
     }
     let folder = folder_of(path);
-    if !folder.is_dir() {
-        return Err(Problem::unwritable(path, format!("there is no folder {}", folder.display())));
-    }
     let mut builder = tempfile::Builder::new();
     builder.prefix(".odc-");
     #[cfg(unix)]
@@ -33,6 +28,18 @@ pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<(
     let temporary = file.into_inner().map_err(|e| fail(e.into_error()))?;
     temporary.persist(path).map_err(|e| fail(e.error))?;
     Ok(())
+}
+
+/// What can be said before the work is done.
+pub fn writable(path: &Path) -> Result<(), Problem> {
+    let folder = folder_of(path);
+    if path.is_dir() {
+        Err(Problem::unwritable(path, "it is a folder"))
+    } else if !folder.is_dir() {
+        Err(Problem::unwritable(path, format!("there is no folder {}", folder.display())))
+    } else {
+        Ok(())
+    }
 }
 
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Problem> {

@@ -1,8 +1,8 @@
 //! Passes by name, for `odc opt`, over modules of any level.
 
-use odc_ir::core::{Blobs, Const, ParseError, VerifyError, level_name, parse_module};
+use odc_ir::core::{Blobs, Const, Func, Level, Module, ParseError, VerifyError, level_name, parse_module};
 use odc_ir::{graph, loops, tensor};
-use odc_passes::{expand, fuse, lower_loop, lower_tensor, schedule};
+use odc_passes::{canonicalise, expand, fuse, lower_loop, lower_tensor, schedule};
 use std::fmt;
 
 /// A module of whatever level its text says.
@@ -58,6 +58,7 @@ impl fmt::Display for AnyModule {
 /// What a pass takes and gives.
 #[derive(Clone, Copy)]
 enum Run {
+    Graph(fn(&mut graph::Module)),
     GraphToTensor(fn(&graph::Module) -> Result<tensor::Module, String>),
     Tensor(fn(&mut tensor::Module)),
     TensorToLoop(fn(&tensor::Module) -> Result<loops::Module, String>),
@@ -74,6 +75,7 @@ impl Pass {
     /// The levels that it takes and gives.
     pub fn levels(&self) -> (&'static str, &'static str) {
         match self.run {
+            Run::Graph(_) => ("graph", "graph"),
             Run::GraphToTensor(_) => ("graph", "tensor"),
             Run::Tensor(_) => ("tensor", "tensor"),
             Run::TensorToLoop(_) => ("tensor", "loop"),
@@ -84,6 +86,11 @@ impl Pass {
 
 /// In the order of the pipeline.
 pub const PASSES: &[Pass] = &[
+    Pass {
+        name: "canonicalise",
+        about: "directed rewrites that are always better",
+        run: Run::Graph(|m| drop(canonicalise::canonicalise(m))),
+    },
     Pass {
         name: "lower_tensor",
         about: "graph ops as structured ops over named axes",
@@ -112,22 +119,34 @@ pub const PASSES: &[Pass] = &[
     },
 ];
 
+/// Passes leave gaps in the numbers of values, and text has none.
+pub fn renumber<L: Level>(m: &mut Module<L>) {
+    m.funcs.iter_mut().for_each(Func::renumber);
+}
+
 /// Applies the pass of that name.
 pub fn apply(name: &str, module: AnyModule) -> Result<AnyModule, String> {
     let known = || PASSES.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
     let pass = PASSES.iter().find(|p| p.name == name).ok_or_else(|| format!("there is no pass `{name}`; there are {}", known()))?;
     match (pass.run, module) {
+        (Run::Graph(f), AnyModule::Graph(mut m)) => {
+            f(&mut m);
+            renumber(&mut m);
+            Ok(AnyModule::Graph(m))
+        }
         (Run::GraphToTensor(f), AnyModule::Graph(m)) => f(&m).map(AnyModule::Tensor),
         (Run::Tensor(f), AnyModule::Tensor(mut m)) => {
             f(&mut m);
+            renumber(&mut m);
             Ok(AnyModule::Tensor(m))
         }
         (Run::TensorToLoop(f), AnyModule::Tensor(m)) => f(&m).map(AnyModule::Loop),
         (Run::Loop(f), AnyModule::Loop(mut m)) => {
             f(&mut m);
+            renumber(&mut m);
             Ok(AnyModule::Loop(m))
         }
-        (Run::GraphToTensor(_) | Run::Tensor(_) | Run::TensorToLoop(_) | Run::Loop(_), m) => {
+        (Run::Graph(_) | Run::GraphToTensor(_) | Run::Tensor(_) | Run::TensorToLoop(_) | Run::Loop(_), m) => {
             Err(format!("`{name}` takes {} IR, this is {} IR", pass.levels().0, m.level()))
         }
     }

@@ -3,6 +3,7 @@
 
 use crate::artifact::{self, Parts};
 use crate::kernels::{self, KernelText};
+use crate::passes;
 use crate::problem::Problem;
 use crate::progress::{Report, silent};
 use odc_backend::Target;
@@ -11,7 +12,7 @@ use odc_ir::core::VerifyError;
 use odc_ir::program::{Program, verify_program};
 use odc_ir::{graph, loops, tensor};
 use odc_onnx::{Diagnostic, ImportOptions, Model};
-use odc_passes::{expand, fuse, lower_loop, lower_tensor, plan, schedule};
+use odc_passes::{canonicalise, expand, fuse, lower_loop, lower_tensor, plan, schedule};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
@@ -99,6 +100,8 @@ macro_rules! stages {
 stages! {
     /// Graph IR, as imported.
     Graph "graph",
+    /// Graph IR, simplified.
+    Canonical "canonical",
     /// Tensor IR, one structured op or a few for each graph op.
     Tensor "tensor",
     /// Tensor IR, fused into dispatches with their schedules.
@@ -130,6 +133,7 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct Compiled {
     pub graph: graph::Module,
+    pub canonical: graph::Module,
     pub tensor: tensor::Module,
     pub dispatches: tensor::Module,
     pub program: Program,
@@ -167,9 +171,17 @@ fn compile_model(model: &Model, name: &str, options: &Options, report: Report<'_
     graph.name = name.into();
     sound(Stage::Graph, graph::verify(&graph))?;
 
+    let mut canonical = graph.clone();
+    if options.level > OptLevel::O0 {
+        report("canonicalising", 0, 0);
+        canonicalise::canonicalise(&mut canonical);
+        passes::renumber(&mut canonical);
+        sound(Stage::Canonical, graph::verify(&canonical))?;
+    }
+
     report("lowering to tensor ops", 0, 0);
     let at = |code: &str, loc: &str, message: String| CompileError::one(Problem::new(code, message).at(loc));
-    let tensor = lower_tensor::lower(&graph).map_err(|e| at("ODC0300", &e.loc, e.to_string()))?;
+    let tensor = lower_tensor::lower(&canonical).map_err(|e| at("ODC0300", &e.loc, e.to_string()))?;
     sound(Stage::Tensor, tensor::verify(&tensor))?;
 
     report("forming dispatches", 0, 0);
@@ -179,6 +191,7 @@ fn compile_model(model: &Model, name: &str, options: &Options, report: Report<'_
         report("scheduling and packing weights", 0, 0);
         schedule::schedule(&mut dispatches);
     }
+    passes::renumber(&mut dispatches);
     sound(Stage::Dispatches, tensor::verify(&dispatches))?;
 
     report("lowering to loops", 0, 0);
@@ -195,7 +208,7 @@ fn compile_model(model: &Model, name: &str, options: &Options, report: Report<'_
     }
     report("assembling the artifact", 0, 0);
     let parts = artifact::assemble(&program, &options.targets, &codes).map_err(CompileError::one)?;
-    Ok(Compiled { graph, tensor, dispatches, program, targets: options.targets.clone(), parts })
+    Ok(Compiled { graph, canonical, tensor, dispatches, program, targets: options.targets.clone(), parts })
 }
 
 fn bug(stage: Stage, e: impl fmt::Display) -> Problem {
@@ -214,6 +227,7 @@ impl Compiled {
     pub fn stage_text(&self, stage: Stage) -> String {
         match stage {
             Stage::Graph => self.graph.to_string(),
+            Stage::Canonical => self.canonical.to_string(),
             Stage::Tensor => self.tensor.to_string(),
             Stage::Dispatches => self.dispatches.to_string(),
             Stage::Loop => self.loops().to_string(),

@@ -71,7 +71,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn count(g: &GraphProto, c: &mut Content) {
-    for t in &g.initializer {
+    let constants = g.node.iter().filter(|n| n.op_type() == "Constant").flat_map(|n| n.attribute.iter().filter_map(|a| a.t.as_ref()));
+    for t in g.initializer.iter().chain(constants) {
         let n = t.dims.iter().try_fold(1u64, |n, d| n.checked_mul(u64::try_from(*d).ok()?));
         c.parameters = c.parameters.saturating_add(n.unwrap_or(0));
     }

@@ -2,7 +2,7 @@
 
 use super::model::CompileArgs;
 use super::{blobs, print, print_json};
-use crate::output::{file_name, make_folder, write_bytes, write_file};
+use crate::output::{file_name, make_folder, writable, write_bytes, write_file};
 use crate::problem::{Failure, Problem};
 use crate::show;
 use crate::{Compiled, Exit, KernelText, Stage};
@@ -45,7 +45,7 @@ pub struct Args {
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 enum Emit {
-    /// Graph IR
+    /// Graph IR, canonicalised
     Graph,
     /// Tensor IR, as dispatches with their schedules
     Tensor,
@@ -78,7 +78,10 @@ fn kind(path: &Path) -> Result<Kind, Failure> {
 pub fn run(args: &Args) -> Result<(), Failure> {
     // What the command line gets wrong is said before minutes of work.
     let kind = match (&args.output, args.emit) {
-        (Some(path), None) => Some((path, kind(path)?)),
+        (Some(path), None) => {
+            writable(path)?;
+            Some((path, kind(path)?))
+        }
         (None, None) if args.dump.is_none() => {
             return Err(Problem::usage("where should the result go?").help("add -o MODEL.odc, --emit STAGE or --dump DIR").into());
         }
@@ -137,7 +140,7 @@ fn write_object(compiled: &Compiled, path: &Path, archive: bool) -> Result<(), F
 
 fn emitted(compiled: &Compiled, emit: Emit) -> Result<String, Failure> {
     Ok(match emit {
-        Emit::Graph => compiled.stage_text(Stage::Graph),
+        Emit::Graph => compiled.stage_text(Stage::Canonical),
         Emit::Tensor => compiled.stage_text(Stage::Dispatches),
         Emit::Loop => compiled.stage_text(Stage::Loop),
         Emit::Clif => joined(compiled, |k| k.clif)?,
@@ -160,7 +163,17 @@ fn dump(compiled: &Compiled, folder: &Path) -> Result<(), Failure> {
     for (k, stage) in Stage::ALL.iter().enumerate() {
         write_bytes(&folder.join(format!("{k:02}-{stage}.odc-ir")), compiled.stage_text(*stage).as_bytes())?;
     }
-    blobs::write(folder, compiled.graph.consts.iter().chain(&compiled.dispatches.consts).chain(&compiled.program.consts))?;
+    blobs::write(
+        folder,
+        compiled
+            .graph
+            .consts
+            .iter()
+            .chain(&compiled.canonical.consts)
+            .chain(&compiled.tensor.consts)
+            .chain(&compiled.dispatches.consts)
+            .chain(&compiled.program.consts),
+    )?;
     let kernels = folder.join(format!("{:02}-kernels", Stage::ALL.len()));
     make_folder(&kernels)?;
     for (k, text) in texts(compiled)?.iter().enumerate() {
