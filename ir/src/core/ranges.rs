@@ -94,10 +94,8 @@ impl Ranges {
             let hi = range.and_then(|r| r.hi.clone());
             let at_end = if self.prove(&a, fuel - 1) {
                 Some(&a * &lo + &b)
-            } else if let Some(hi) = hi.filter(|_| self.prove(&-&a, fuel - 1)) {
-                Some(&a * &hi + &b)
             } else {
-                None
+                hi.filter(|_| self.prove(&-&a, fuel - 1)).map(|hi| &a * &hi + &b)
             };
             if let Some(worst) = at_end {
                 return self.prove(&worst, fuel - 1);

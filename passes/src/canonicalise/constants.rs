@@ -17,7 +17,8 @@ pub fn strided(bytes: &[u8], size: usize, base: i64, strides: &[i64], shape: &[u
     loop {
         let start = index.iter().zip(strides).try_fold(base, |at, (i, s)| at.checked_add(i64::try_from(*i).ok()?.checked_mul(*s)?))?;
         for k in 0..row {
-            let at = usize::try_from(start + k as i64 * row_stride).ok()?.checked_mul(size)?;
+            let at = (k as i64).checked_mul(row_stride)?.checked_add(start)?;
+            let at = usize::try_from(at).ok()?.checked_mul(size)?;
             out.extend_from_slice(bytes.get(at..at + size)?);
         }
         let mut axis = outer.len();

@@ -46,9 +46,9 @@ fn direct(op: &Op, x: &[&Const], ty: &TensorType, shape: &[usize]) -> Option<Con
         (Op::Expand {}, [x]) => constant(ty, broadcast(x, shape)?),
         (Op::Slice { starts, steps }, [x]) => {
             let from = strides(&sizes(&x.shape)?);
-            let by: Vec<i64> = from.iter().zip(steps).map(|(a, b)| a * b).collect();
+            let by = from.iter().zip(steps).map(|(a, b)| a.checked_mul(*b)).collect::<Option<Vec<_>>>()?;
             let starts = starts.iter().map(|d| d.as_const()).collect::<Option<Vec<_>>>()?;
-            let base = from.iter().zip(starts).map(|(s, k)| s * k).sum();
+            let base = from.iter().zip(starts).try_fold(0i64, |at, (s, k)| at.checked_add(s.checked_mul(k)?))?;
             constant(ty, strided(&x.bytes, x.dtype.size(), base, &by, shape)?)
         }
         (Op::Concat { axis }, parts) => {

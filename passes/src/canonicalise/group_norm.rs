@@ -22,7 +22,7 @@ pub fn group_norm(cx: &mut Cx, op: &Operation) -> Option<Value> {
     {
         return None;
     }
-    let count = usize::try_from(channels).ok()?;
+    let count = usize::try_from(channels).ok().filter(|c| *c <= 1 << 24)?;
     let mut all = |v: f64| cx.emit_constant(Const::from_scalars(ty.dtype, &[channels], std::iter::repeat_n(Scalar::Float(v), count)));
     let (ones, zeros) = (all(1.0), all(0.0));
     cx.emit_inferred(Op::GroupNorm { groups, epsilon: *epsilon }, &[*x, ones, zeros])

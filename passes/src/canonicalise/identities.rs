@@ -30,7 +30,8 @@ pub fn identity(cx: &mut Cx, op: &Operation) -> Option<Value> {
         | BinaryFn::Ge
         | BinaryFn::Prelu => return None,
     };
-    let same = |x: Value| cx.ty(x) == cx.ty(op.results[0]);
+    let result = op.result()?;
+    let same = |x: Value| cx.ty(x) == cx.ty(result);
     if cx.scalar(*b) == Some(neutral) && same(*a) {
         Some(*a)
     } else if commutes && cx.scalar(*a) == Some(neutral) && same(*b) {

@@ -2,8 +2,11 @@
 //! one by one.
 
 use super::rewriter::{Cx, pair};
-use odc_ir::core::{Const, Scalar, TensorType, Value};
+use odc_ir::core::{Const, Scalar, TensorType, Value, element_count};
 use odc_ir::graph::{BinaryFn, Op, Operation, ReduceFn, UnaryFn};
+
+/// A scale of ones is stored: no norm has more elements than this, but a hostile shape may say so.
+const MAX_SCALE: usize = 1 << 24;
 
 /// The operand and the first axis of a mean over all axes from there on.
 fn tail_mean(cx: &mut Cx, v: Value) -> Option<(Value, usize)> {
@@ -41,7 +44,7 @@ pub fn normalise(cx: &mut Cx, op: &Operation) -> Option<Value> {
     };
     let dtype = cx.ty(d).dtype;
     let shape = TensorType::new(dtype, cx.ty(d).shape.get(axis..)?).static_shape()?;
-    let count = usize::try_from(shape.iter().product::<i64>()).ok()?;
+    let count = element_count(&shape).filter(|n| *n <= MAX_SCALE)?;
     let centred = cx.attempt(|cx| {
         let (x, mean) = cx.binary(d, BinaryFn::Sub)?;
         (tail_mean(cx, mean)? == (x, axis)).then_some(x)

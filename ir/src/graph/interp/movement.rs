@@ -31,7 +31,10 @@ pub fn slice(cx: &Cx, starts: &[Dim], steps: &[i64]) -> Result<TensorValue, Inte
     let x = cx.operand(0)?;
     let starts = starts.iter().map(|d| cx.binding.eval(d)).collect::<Result<Vec<_>, _>>()?;
     cx.build(|i| {
-        let at = i.iter().zip(starts.iter().zip(steps)).map(|(i, (start, step))| usize::try_from(start + step * *i as i64).ok());
+        let at = i
+            .iter()
+            .zip(starts.iter().zip(steps))
+            .map(|(i, (start, step))| usize::try_from(step.checked_mul(*i as i64)?.checked_add(*start)?).ok());
         found(at.collect::<Option<Vec<_>>>().and_then(|at| x.get(&at)))
     })
 }
@@ -78,7 +81,7 @@ pub fn pad(cx: &Cx, mode: PadMode, before: &[Dim]) -> Result<TensorValue, Interp
     cx.build(|i| {
         let mut at = Vec::with_capacity(i.len());
         for (i, (b, d)) in i.iter().zip(before.iter().zip(&x.shape)) {
-            match source(mode, *i as i64 - b, *d as i64) {
+            match source(mode, (*i as i64).saturating_sub(*b), *d as i64) {
                 Some(k) => at.push(usize::try_from(k).map_err(|_| fail("an empty axis has nothing to copy"))?),
                 None => return Ok(value),
             }

@@ -20,16 +20,20 @@ impl<'a> Window<'a> {
     /// Where window position `o` with kernel element `k` lies in the unpadded input; may be outside.
     fn place(&self, o: &[usize], k: &[usize]) -> Vec<i64> {
         let steps = self.strides.iter().zip(self.before).zip(self.dilations);
-        o.iter().zip(k).zip(steps).map(|((o, k), ((s, b), d))| *o as i64 * s - b + *k as i64 * d).collect()
+        o.iter()
+            .zip(k)
+            .zip(steps)
+            .map(|((o, k), ((s, b), d))| (*o as i64).wrapping_mul(*s).wrapping_sub(*b).wrapping_add((*k as i64).wrapping_mul(*d)))
+            .collect()
     }
     /// The output position that input position `i` reaches through kernel element `k` of a transposed convolution.
     fn source(&self, o: &[usize], k: &[usize]) -> Option<Vec<usize>> {
         let steps = self.strides.iter().zip(self.before).zip(self.dilations);
-        let one = |((o, k), ((s, b), d)): ((&usize, &usize), ((&i64, &i64), &i64))| {
-            let at = *o as i64 + b - *k as i64 * d;
-            (at % s == 0).then(|| usize::try_from(at / s).ok()).flatten()
-        };
-        o.iter().zip(k).zip(steps).map(one).collect()
+        let reach = o.iter().zip(k).zip(steps).map(|((o, k), ((s, b), d))| {
+            let at = (*o as i64).wrapping_add(*b).wrapping_sub((*k as i64).wrapping_mul(*d));
+            if at % s == 0 { usize::try_from(at / s).ok() } else { None }
+        });
+        reach.collect()
     }
 }
 
@@ -117,7 +121,7 @@ pub fn pool(
     let taps = unsigned(kernel).ok_or_else(|| fail("the kernel is negative"))?;
     let sizes = x.shape.get(2..).unwrap_or(&[]);
     // The padded input ends here; what ceil mode reaches beyond counts neither as element nor as padding.
-    let padded: Vec<i64> = sizes.iter().zip(pads.get(kernel.len()..).unwrap_or(&[])).map(|(d, p)| *d as i64 + p).collect();
+    let padded: Vec<i64> = sizes.iter().zip(pads.get(kernel.len()..).unwrap_or(&[])).map(|(d, p)| (*d as i64).saturating_add(*p)).collect();
     cx.build(|i| {
         let (n, c, spatial) = split(i)?;
         let (mut best, mut sum, mut count) = (None::<Scalar>, Sum::new(x.dtype.is_float()), 0i64);
