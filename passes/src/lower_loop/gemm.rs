@@ -19,8 +19,8 @@ use odc_ir::tensor::{Access, Axes, Program};
 use std::collections::BTreeMap;
 
 const LANES: i64 = 4;
-/// Steps of the depth loop written out.
-const UNROLL: i64 = 4;
+/// Steps of the depth loop written out. More would keep more values alive than a small register file holds.
+const UNROLL: i64 = 2;
 
 pub(super) struct Gemm<'a> {
     pub c: Contraction,

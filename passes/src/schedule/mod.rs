@@ -16,6 +16,8 @@ const HINT: i64 = 64;
 const PANEL_BYTES: i64 = 384 << 10;
 /// Rows of the left side that should stay in cache while columns pass.
 const ROWS_BYTES: i64 = 256 << 10;
+/// Rows from which on a copy of the right side into panels pays.
+const STAGE_ROWS: i64 = 24;
 /// Multiply-adds (or element operations) that are worth a thread's wake-up.
 const GRAIN: i64 = 50_000;
 /// Element operations of one grid item of a loop nest.
@@ -145,13 +147,14 @@ fn gemm(c: &Contraction, func: &Func, at: usize, ranges: &Ranges, symbols: &BTre
         (Some(1), _) => [1, 32],
         (Some(2), _) => [2, 16],
         (_, Some(1..=4)) => [8, 4],
-        (_, Some(5..=8)) => [6, 8],
-        _ => [3, 12],
+        _ => [4, 8],
     };
     if let Some(n) = columns.as_const() {
         tile[1] = tile[1].min((n + 3) / 4 * 4);
     }
-    let direct = rhs_constant || (c.rhs.direct(&c.k, ranges) && unit_columns(c, tile[1], ranges));
+    // Columns of a wide tensor lie far apart: with rows enough to pay for it, panels are worth a copy.
+    let readable = c.rhs.direct(&c.k, ranges) && unit_columns(c, tile[1], ranges);
+    let direct = rhs_constant || (readable && m < STAGE_ROWS);
     // One row over what must be staged first: reading it once in a loop nest is cheaper.
     if one_row && !direct {
         return None;
@@ -174,7 +177,7 @@ fn gemm(c: &Contraction, func: &Func, at: usize, ranges: &Ranges, symbols: &BTre
         template: Template::Gemm,
         grid: c.batch.len(),
         vector: 4,
-        unroll: 4,
+        unroll: 2,
         tile: tile.to_vec(),
         block: vec![up(mc, tile[0]), nc],
         access: vec![
