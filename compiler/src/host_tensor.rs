@@ -121,7 +121,7 @@ mod tests {
         assert!(HostTensor::new(DType::I64, vec![usize::MAX, 2], &[]).is_none());
         for n in 0..64 {
             let t = HostTensor::new(DType::I64, vec![n], &vec![7; n * 8]).unwrap();
-            assert!(n == 0 || t.bytes().as_ptr().addr() % 8 == 0);
+            assert!(n == 0 || t.bytes().as_ptr().addr().is_multiple_of(8));
             assert_eq!(t.bytes().len(), n * 8);
         }
     }

@@ -8,6 +8,7 @@
 //! # Ok(()) }
 //! ```
 
+mod any_module;
 mod artifact;
 pub mod cli;
 pub mod compare;
@@ -25,6 +26,7 @@ mod problem;
 mod progress;
 mod show;
 
+pub use any_module::AnyModule;
 pub use kernels::KernelText;
 pub use odc_backend::Target;
 pub use pipeline::{CompileError, Compiled, OptLevel, Options, Stage, Summary, compile, compile_bytes, compile_with};

@@ -1,59 +1,10 @@
-//! Passes by name, for `odc opt`, over modules of any level.
+//! Passes by name, for `odc opt` and the tests. A pass listed here goes through every test of every pass: on random modules its
+//! result must verify, and mean what the module meant before.
 
-use odc_ir::core::{Blobs, Const, Func, Level, Module, ParseError, VerifyError, level_name, parse_module};
-use odc_ir::{graph, loops, tensor};
-use odc_passes::{canonicalise, expand, fuse, lower_loop, lower_tensor, schedule};
-use std::fmt;
-
-/// A module of whatever level its text says.
-#[derive(Clone, PartialEq, Debug)]
-pub enum AnyModule {
-    Graph(graph::Module),
-    Tensor(tensor::Module),
-    Loop(loops::Module),
-}
-
-impl AnyModule {
-    pub fn parse(text: &str, blobs: Blobs<'_>) -> Result<AnyModule, ParseError> {
-        match level_name(text).as_deref() {
-            Some("tensor") => parse_module(text, blobs).map(AnyModule::Tensor),
-            Some("loop") => parse_module(text, blobs).map(AnyModule::Loop),
-            // The graph parser says what a module begins with.
-            _ => parse_module(text, blobs).map(AnyModule::Graph),
-        }
-    }
-    pub fn level(&self) -> &'static str {
-        match self {
-            AnyModule::Graph(_) => "graph",
-            AnyModule::Tensor(_) => "tensor",
-            AnyModule::Loop(_) => "loop",
-        }
-    }
-    pub fn consts(&self) -> &[Const] {
-        match self {
-            AnyModule::Graph(m) => &m.consts,
-            AnyModule::Tensor(m) => &m.consts,
-            AnyModule::Loop(m) => &m.consts,
-        }
-    }
-    pub fn verify(&self) -> Vec<VerifyError> {
-        match self {
-            AnyModule::Graph(m) => graph::verify(m),
-            AnyModule::Tensor(m) => tensor::verify(m),
-            AnyModule::Loop(m) => loops::verify(m),
-        }
-    }
-}
-
-impl fmt::Display for AnyModule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AnyModule::Graph(m) => m.fmt(f),
-            AnyModule::Tensor(m) => m.fmt(f),
-            AnyModule::Loop(m) => m.fmt(f),
-        }
-    }
-}
+use crate::AnyModule;
+use odc_ir::core::{Func, Level, Module};
+use odc_ir::{graph, loops, program, tensor};
+use odc_passes::{canonicalise, expand, fuse, lower_loop, lower_tensor, plan, schedule};
 
 /// What a pass takes and gives.
 #[derive(Clone, Copy)]
@@ -63,6 +14,7 @@ enum Run {
     Tensor(fn(&mut tensor::Module)),
     TensorToLoop(fn(&tensor::Module) -> Result<loops::Module, String>),
     Loop(fn(&mut loops::Module)),
+    TensorToProgram(fn(&tensor::Module) -> Result<program::Program, String>),
 }
 
 pub struct Pass {
@@ -80,11 +32,37 @@ impl Pass {
             Run::Tensor(_) => ("tensor", "tensor"),
             Run::TensorToLoop(_) => ("tensor", "loop"),
             Run::Loop(_) => ("loop", "loop"),
+            Run::TensorToProgram(_) => ("tensor", "program"),
         }
+    }
+
+    pub fn apply(&self, module: AnyModule) -> Result<AnyModule, String> {
+        let mut out = match (self.run, module) {
+            (Run::Graph(f), AnyModule::Graph(mut m)) => {
+                f(&mut m);
+                AnyModule::Graph(m)
+            }
+            (Run::GraphToTensor(f), AnyModule::Graph(m)) => AnyModule::Tensor(f(&m)?),
+            (Run::Tensor(f), AnyModule::Tensor(mut m)) => {
+                f(&mut m);
+                AnyModule::Tensor(m)
+            }
+            (Run::TensorToLoop(f), AnyModule::Tensor(m)) => AnyModule::Loop(f(&m)?),
+            (Run::TensorToProgram(f), AnyModule::Tensor(m)) => AnyModule::Program(f(&m)?),
+            (Run::Loop(f), AnyModule::Loop(mut m)) => {
+                f(&mut m);
+                AnyModule::Loop(m)
+            }
+            (Run::Graph(_) | Run::GraphToTensor(_) | Run::Tensor(_) | Run::TensorToLoop(_) | Run::Loop(_) | Run::TensorToProgram(_), m) => {
+                return Err(format!("`{}` takes {} IR, this is {} IR", self.name, self.levels().0, m.level()));
+            }
+        };
+        out.renumber();
+        Ok(out)
     }
 }
 
-/// In the order of the pipeline.
+/// In the order of the pipeline: each takes the newest module of its level.
 pub const PASSES: &[Pass] = &[
     Pass {
         name: "canonicalise",
@@ -117,6 +95,15 @@ pub const PASSES: &[Pass] = &[
         about: "transcendental functions as polynomials",
         run: Run::Loop(|m| m.funcs.iter_mut().for_each(expand::expand)),
     },
+    Pass {
+        name: "plan",
+        about: "all dispatches as kernels, in order, and their memory",
+        run: Run::TensorToProgram(|m| {
+            let mut kernels = lower_loop::lower(m).map_err(|e| e.to_string())?;
+            kernels.iter_mut().for_each(|k| expand::expand(&mut k.func));
+            plan::plan(m, kernels).map_err(|e| e.to_string())
+        }),
+    },
 ];
 
 /// Passes leave gaps in the numbers of values, and text has none.
@@ -128,26 +115,5 @@ pub fn renumber<L: Level>(m: &mut Module<L>) {
 pub fn apply(name: &str, module: AnyModule) -> Result<AnyModule, String> {
     let known = || PASSES.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
     let pass = PASSES.iter().find(|p| p.name == name).ok_or_else(|| format!("there is no pass `{name}`; there are {}", known()))?;
-    match (pass.run, module) {
-        (Run::Graph(f), AnyModule::Graph(mut m)) => {
-            f(&mut m);
-            renumber(&mut m);
-            Ok(AnyModule::Graph(m))
-        }
-        (Run::GraphToTensor(f), AnyModule::Graph(m)) => f(&m).map(AnyModule::Tensor),
-        (Run::Tensor(f), AnyModule::Tensor(mut m)) => {
-            f(&mut m);
-            renumber(&mut m);
-            Ok(AnyModule::Tensor(m))
-        }
-        (Run::TensorToLoop(f), AnyModule::Tensor(m)) => f(&m).map(AnyModule::Loop),
-        (Run::Loop(f), AnyModule::Loop(mut m)) => {
-            f(&mut m);
-            renumber(&mut m);
-            Ok(AnyModule::Loop(m))
-        }
-        (Run::Graph(_) | Run::GraphToTensor(_) | Run::Tensor(_) | Run::TensorToLoop(_) | Run::Loop(_), m) => {
-            Err(format!("`{name}` takes {} IR, this is {} IR", pass.levels().0, m.level()))
-        }
-    }
+    pass.apply(module)
 }

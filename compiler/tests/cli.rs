@@ -282,8 +282,8 @@ fn every_stage_is_text_and_a_start() {
     let text = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
     let stages = ["graph", "canonical", "tensor", "dispatches", "loop", "program"];
     let file = |k: usize| format!("{k:02}-{}.odc-ir", stages[k]);
-    for k in 0..stages.len() {
-        assert!(text(&file(k)).len() > 1000, "{}", stages[k]);
+    for (k, stage) in stages.iter().enumerate() {
+        assert!(text(&file(k)).len() > 1000, "{stage}");
     }
     for (k, passes) in [(0, "canonicalise"), (1, "lower_tensor"), (2, "fuse,schedule")] {
         let next = run(&format!("opt {} --passes={passes}", dir.join(file(k)).display())).ok().stdout;

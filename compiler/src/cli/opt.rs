@@ -1,8 +1,9 @@
 //! `odc opt`: passes by name over a module's text, of any level.
 
 use super::{blobs, print};
+use crate::AnyModule;
 use crate::output::{folder_of, write_bytes};
-use crate::passes::{AnyModule, PASSES, apply};
+use crate::passes::{PASSES, apply};
 use crate::pipeline::import;
 use crate::problem::{Exit, Failure, Problem};
 use std::collections::BTreeMap;
