@@ -1,3 +1,5 @@
+//! What must be refused, and how: every problem at once, with node names and stable codes.
+
 use crate::net::{Net, floats, int, one};
 use odc_onnx::Code;
 use odc_onnx::proto::{DataType, NodeProto};

@@ -1,3 +1,5 @@
+//! Names, expressions and bounds of dims: from the file, and from the options.
+
 use crate::net::{Net, int, ints, list, one, weight};
 use odc_ir::core::Sym;
 use odc_onnx::Code;

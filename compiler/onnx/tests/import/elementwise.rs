@@ -1,3 +1,5 @@
+//! Elementwise operators: functions, broadcasting, types.
+
 use crate::net::{Net, float, floats, int, one, text};
 use odc_onnx::Code;
 use odc_onnx::proto::DataType;

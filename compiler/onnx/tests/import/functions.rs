@@ -1,3 +1,5 @@
+//! Model-local functions are expanded where they are called.
+
 use crate::net::{Net, node};
 use odc_onnx::proto::{FunctionProto, OperatorSetIdProto};
 

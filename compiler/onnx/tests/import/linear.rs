@@ -1,3 +1,5 @@
+//! Products of matrices: MatMul, Gemm, Einsum and their relatives.
+
 use crate::net::{Net, float, int, one, text, weight};
 use odc_onnx::Code;
 

@@ -1,3 +1,5 @@
+//! Reductions, softmax, norms and running sums, in the forms of all opsets.
+
 use crate::net::{Net, float, floats, int, ints, list, one, weight};
 use odc_onnx::Code;
 

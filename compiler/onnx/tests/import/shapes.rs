@@ -1,3 +1,5 @@
+//! Chains of operators on shapes vanish: they become sizes.
+
 use crate::net::{Net, floats, int, ints, list, one};
 use odc_onnx::Code;
 use odc_onnx::proto::DataType;

@@ -1,3 +1,5 @@
+//! Convolutions, pooling and resizing: sizes, padding, attributes.
+
 use crate::net::{Net, floats, int, list, one, text, weight};
 use odc_onnx::Code;
 

@@ -1,3 +1,5 @@
+//! Folding of constants.
+
 use super::super::constants::strided;
 use super::{finds, leaves, module};
 use crate::canonicalise::canonicalise;

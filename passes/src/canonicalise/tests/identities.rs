@@ -1,3 +1,5 @@
+//! Ops that change nothing disappear.
+
 use super::{finds, leaves};
 
 #[test]

@@ -1,3 +1,5 @@
+//! Movements compose, cancel and vanish.
+
 use super::{finds, leaves};
 
 #[test]

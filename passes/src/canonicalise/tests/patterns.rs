@@ -1,3 +1,5 @@
+//! Decomposed activations and norms become one op, and near misses do not.
+
 use super::{finds, leaves};
 
 const C: [&str; 8] = [

@@ -1,3 +1,5 @@
+//! Scales and shifts move into weights.
+
 use super::{finds, leaves};
 
 const BN: [&str; 4] = ["f32[2] = [f 1.5, f -0.5]", "f32[2] = [f 0.25, f 1.0]", "f32[2] = [f 0.5, f -2.0]", "f32[2] = [f 4.0, f 0.5]"];
