@@ -273,7 +273,7 @@ impl Compiled {
         Summary {
             dispatches: self.program.dispatch_count(),
             kernels: self.program.kernels.len(),
-            weight_bytes: self.parts.weights.iter().map(|w| w.len() as u64).sum(),
+            weight_bytes: self.parts.manifest.weights.last().map_or(0, |w| w.offset + w.len),
             code_bytes: self.parts.code.iter().map(|c| c.len() as u64).sum(),
             arena: self.program.arena_bytes.to_string(),
         }

@@ -193,6 +193,10 @@ fn describe(compiled: &Compiled, path: &Path, seconds: f64, json: bool) -> Resul
             "dispatches": s.dispatches, "weight_bytes": s.weight_bytes, "code_bytes": s.code_bytes, "arena": s.arena,
         }));
     }
+    let arena = match s.arena.parse::<u64>() {
+        Ok(n) => show::bytes(n),
+        Err(_) => "a formula of the dims (see `odc info`)".into(),
+    };
     // Not a result that another program reads: the result is the file.
     let _ = writeln!(
         std::io::stderr(),
@@ -203,7 +207,7 @@ fn describe(compiled: &Compiled, path: &Path, seconds: f64, json: bool) -> Resul
         s.kernels,
         show::bytes(s.code_bytes),
         show::bytes(s.weight_bytes),
-        s.arena,
+        arena,
     );
     Ok(())
 }
