@@ -1,11 +1,15 @@
 //! The suites of odc, one binary.
 
+mod carried_models;
 mod coverage;
+mod determinism;
 mod dims;
 mod files;
+mod fuzz;
 mod meaning;
 mod round_trip;
 mod snapshots;
+mod static_link;
 mod tidy;
 
 use proptest::prelude::*;

@@ -1,0 +1,84 @@
+//! The fuzz targets' bodies with fixed seeds, for a few seconds: so that they are right when a fuzzer calls them, and so that
+//! everyone runs them. Compiled code against the graph interpreter is the widest test of all: every stage stands in it.
+
+use odc_tests::choices::Choices;
+use odc_tests::fuzz;
+use odc_tests::generate;
+use odc_tests::level::AnyModule;
+
+fn bytes(seed: u64, length: usize) -> Vec<u8> {
+    let mut c = Choices::from_seed(seed, length);
+    (0..length).map(|_| c.below(256) as u8).collect()
+}
+
+/// Random graphs at one level; reports all that fail, the shortest in full. `ODC_FUZZ=from..to` runs other seeds.
+fn graphs(optimise: bool, seeds: std::ops::Range<u64>) {
+    let given = std::env::var("ODC_FUZZ").ok();
+    let range = given.as_deref().and_then(|s| s.split_once("..")).and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
+    let mut failed = vec![];
+    for seed in range.unwrap_or(seeds) {
+        let run = || fuzz::compare(&mut Choices::from_seed(seed, 600), optimise);
+        let result = std::panic::catch_unwind(run).unwrap_or_else(|_| Err("panicked, see above".into()));
+        failed.extend(result.err().map(|e| (e, seed)));
+    }
+    failed.sort_by_key(|(e, _)| e.len());
+    let seeds: Vec<_> = failed.iter().map(|(e, seed)| format!("seed {seed}: {}", e.lines().next().unwrap_or(""))).collect();
+    assert!(failed.is_empty(), "{}\n\nthe shortest: {}", seeds.join("\n"), failed[0].0);
+}
+
+#[test]
+fn compiled_graphs_do_what_the_interpreter_does() {
+    graphs(true, 0..200);
+}
+
+#[test]
+fn without_optimisation_too() {
+    graphs(false, 1000..1060);
+}
+
+#[test]
+fn damaged_text() {
+    for seed in 0..300 {
+        let mut c = Choices::from_seed(seed, 400);
+        let m = AnyModule::Graph(generate::graph::module(&mut c));
+        fuzz::parse_graph(&fuzz::damaged_text(&m, &mut c));
+        let mut c = Choices::from_seed(seed, 400);
+        let m = AnyModule::Tensor(generate::tensor::module(&mut c));
+        fuzz::parse_tensor(&fuzz::damaged_text(&m, &mut c));
+        let mut c = Choices::from_seed(seed, 400);
+        let m = AnyModule::Loop(generate::loops::module(&mut c));
+        fuzz::parse_loop(&fuzz::damaged_text(&m, &mut c));
+    }
+}
+
+#[test]
+fn damaged_artifacts() {
+    for seed in 0..1500 {
+        fuzz::artifact(&bytes(seed, 3 * (1 + seed as usize % 4)));
+    }
+}
+
+#[test]
+fn damaged_models() {
+    let model = std::fs::read(crate::tidy::root().join("tests/models/ppocrv2_cls/model.onnx")).expect("the carried model");
+    for seed in 0..40 {
+        let mut c = Choices::from_seed(seed, 64);
+        let mut damaged = model.clone();
+        for _ in 0..1 + c.below(4) {
+            // Names and structure stand at both ends, weights between them.
+            let near = c.below(8000).min(damaged.len() - 1);
+            let at = if c.chance(50) { near } else { damaged.len() - 1 - near };
+            damaged[at] = c.below(256) as u8;
+        }
+        damaged.truncate(damaged.len() - if c.chance(20) { c.below(damaged.len()) } else { 0 });
+        fuzz::onnx_import(&damaged);
+        fuzz::onnx_import(&bytes(seed, 300));
+    }
+}
+
+#[test]
+fn sizes() {
+    for seed in 0..3000 {
+        fuzz::shape_program(&bytes(seed, 240));
+    }
+}
