@@ -21,7 +21,9 @@ pub fn fold(cx: &mut Cx, op: &Operation) -> Option<Value> {
     let shape = sizes(&ty.static_shape()?)?;
     let operands = op.operands.iter().map(|v| cx.constant(*v)).collect::<Option<Vec<_>>>()?;
     let bytes = shape.iter().try_fold(ty.dtype.size(), |n, d| n.checked_mul(*d))?;
-    let from: usize = operands.iter().map(|c| c.bytes.len()).sum();
+    // Each operand once: a constant joined to itself again and again would double every time.
+    let first = |k: &usize| !op.operands.iter().take(*k).any(|v| Some(v) == op.operands.get(*k));
+    let from: usize = (0..operands.len()).filter(first).map(|k| operands[k].bytes.len()).sum();
     let limit = if matches!(op.op, Op::Expand {} | Op::Tile {}) { SMALL_EXPAND } else { SMALL };
     if bytes > limit.max(from) {
         return None;
