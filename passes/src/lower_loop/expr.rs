@@ -338,8 +338,15 @@ impl<'a> ExprEmit<'a> {
             return Val::Lanes(out);
         }
         let condition = if moving {
-            let (first, last) = (self.inside_at(e, &open, 0), self.inside_at(e, &open, n - 1));
-            e.binary(Binary::And, first, last)
+            // What moves by equal steps is inside between two lanes that are; a coordinate that wraps to a new row is not.
+            let steady = |d: &Dim| self.lanes.is_none_or(|l| d.linear_in(&l.axis).is_some_and(|(step, _)| !step.uses(&l.axis)));
+            let all: Vec<u32> = if open.iter().all(|(d, n)| steady(d) && steady(n)) { vec![0, n - 1] } else { (0..n).collect() };
+            let mut inside = self.inside_at(e, &open, 0);
+            for l in all.into_iter().skip(1) {
+                let lane = self.inside_at(e, &open, l);
+                inside = e.binary(Binary::And, inside, lane);
+            }
+            inside
         } else {
             self.inside_at(e, &open, 0)
         };
