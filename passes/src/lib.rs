@@ -1,10 +1,10 @@
 //! The passes of odc, one folder each: what turns a graph of ONNX-like ops into kernels and a plan. Each takes a module and gives
 //! one that means the same; the pipeline that orders them is the compiler's.
 
-pub mod expand;
 pub mod canonicalise;
+pub mod expand;
 pub mod fuse;
 pub mod lower_loop;
-pub mod schedule;
 pub mod lower_tensor;
 pub mod plan;
+pub mod schedule;

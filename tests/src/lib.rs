@@ -9,7 +9,6 @@ pub mod filetest;
 pub mod fuzz;
 pub mod generate;
 pub mod level;
-pub mod passes;
 pub mod pipeline;
 mod problem {
     pub use odc::Problem;

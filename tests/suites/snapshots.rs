@@ -1,11 +1,11 @@
 //! What each stage makes of two small models, and the code of their kernels, as text to read in a diff. To take over a change:
 //! `INSTA_UPDATE=always cargo test -p odc-tests snapshots`.
 
+use odc::AnyModule;
+use odc::passes::PASSES;
 use odc_backend::{Backend, Target, TextKind};
 use odc_cranelift::Cranelift;
 use odc_ir::core::no_blobs;
-use odc_tests::level::AnyModule;
-use odc_tests::passes::PASSES;
 
 /// A layer with bias and activation: the epilogue of a contraction.
 const FC: &str = r#"
@@ -41,12 +41,10 @@ graph module "norm" {
 fn stages(model: &str) -> Vec<(&'static str, String)> {
     let mut at = AnyModule::parse(model, &no_blobs).expect("the model parses");
     let mut out = vec![];
-    for pass in PASSES {
-        if let Some(next) = pass.apply(&at) {
-            at = next.expect(pass.name);
-            at.renumber();
-            out.push((pass.name, at.to_string()));
-        }
+    // Kernels are shown in the program.
+    for pass in PASSES.iter().filter(|p| p.levels().1 != "loop") {
+        at = pass.apply(at).expect(pass.name);
+        out.push((pass.name, at.to_string()));
     }
     let AnyModule::Program(p) = &at else { panic!("the pipeline ends with a program") };
     let target = Target::parse("cpu:x86-64-v3").expect("a target");

@@ -3,6 +3,7 @@
 
 use super::{Block, Func, LoopKind, LoopType, Op, Operation};
 use crate::core::{Binary, DType, OpSet, Scalar, Value};
+use std::ops::Range;
 
 /// A parameter's memory: little-endian elements.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,15 +50,42 @@ pub struct Run<'a> {
 
 /// Runs `f` on its buffers, in place.
 pub fn run(f: &Func, buffers: &mut [Buffer], how: Run<'_>) -> Result<(), InterpError> {
-    let n = f.types.len();
-    let mut m = Machine { f, buffers, how, values: vec![None; n], scratch: vec![0; how.scratch], written: vec![false; how.scratch] };
+    let wanted = f.body.args.iter().filter_map(|v| match f.types.get(v.index()) {
+        Some(LoopType::Ptr(d, _)) => Some(*d),
+        _ => None,
+    });
+    for (k, (b, d)) in buffers.iter().zip(wanted).enumerate() {
+        if b.dtype != d {
+            let message = format!("buffer {k} holds {}, the kernel wants {d}", b.dtype);
+            return Err(InterpError::Malformed { func: f.name.clone(), message });
+        }
+    }
+    let (mut memory, mut places) = (vec![], vec![]);
+    for b in buffers.iter() {
+        let start = memory.len();
+        memory.extend_from_slice(&b.bytes);
+        places.push(start..memory.len());
+    }
+    let done = call(f, &mut memory, &places, how);
+    for (b, place) in buffers.iter_mut().zip(places) {
+        if let Some(bytes) = memory.get(place) {
+            b.bytes.copy_from_slice(bytes);
+        }
+    }
+    done
+}
+
+/// Runs `f` on places in one memory, one for each pointer parameter; they may coincide, as in a call that works in place.
+pub fn call(f: &Func, memory: &mut [u8], places: &[Range<usize>], how: Run<'_>) -> Result<(), InterpError> {
+    let (values, scratch, written) = (vec![None; f.types.len()], vec![0; how.scratch], vec![false; how.scratch]);
+    let mut m = Machine { f, memory, places, how, values, scratch, written };
     let (mut pointers, mut sizes) = (0, 0);
     for v in &f.body.args {
         let x = match m.ty(*v)? {
-            LoopType::Ptr(d, _) => {
-                let b = m.buffers.get(pointers).ok_or_else(|| m.malformed(format!("buffer {pointers} is missing")))?;
-                if b.dtype != d {
-                    return Err(m.malformed(format!("buffer {pointers} holds {}, the kernel wants {d}", b.dtype)));
+            LoopType::Ptr(..) => {
+                let place = m.places.get(pointers).ok_or_else(|| m.malformed(format!("buffer {pointers} is missing")))?;
+                if place.start > place.end || place.end > m.memory.len() {
+                    return Err(m.malformed(format!("buffer {pointers} leaves the memory")));
                 }
                 pointers += 1;
                 Held::Ptr(Memory::Buffer(pointers - 1))
@@ -89,7 +117,8 @@ enum Held {
 
 struct Machine<'a, 'b> {
     f: &'a Func,
-    buffers: &'b mut [Buffer],
+    memory: &'b mut [u8],
+    places: &'b [Range<usize>],
     how: Run<'b>,
     values: Vec<Option<Held>>,
     scratch: Vec<u8>,
@@ -233,14 +262,14 @@ impl Machine<'_, '_> {
     }
 
     /// The memory behind a pointer and the bytes of an access there.
-    fn place(&self, op: &Operation, p: Value, at: Value, d: DType, lanes: u32) -> Result<(Memory, std::ops::Range<usize>), InterpError> {
+    fn place(&self, op: &Operation, p: Value, at: Value, d: DType, lanes: u32) -> Result<(Memory, Range<usize>), InterpError> {
         let Held::Ptr(memory) = *self.held(p)? else { return Err(self.malformed(format!("{p} is no pointer"))) };
         let offset = self.int(at)?;
         let (name, base, total) = match memory {
             Memory::Buffer(k) => {
                 let index = self.f.body.args.iter().position(|a| *a == p).unwrap_or(k);
                 let name = self.f.param_names.get(index).map_or("a buffer", String::as_str);
-                (format!("\"{name}\""), 0, self.buffers.get(k).map_or(0, |b| b.bytes.len()))
+                (format!("\"{name}\""), 0, self.places.get(k).map_or(0, Range::len))
             }
             Memory::Scratch(base) => (format!("scratch from byte {base}"), base, self.scratch.len()),
         };
@@ -266,7 +295,7 @@ impl Machine<'_, '_> {
         let d = t.dtype();
         let (memory, range) = self.place(op, p, at, d, t.lanes())?;
         let bytes = match memory {
-            Memory::Buffer(k) => self.buffers.get(k).and_then(|b| b.bytes.get(range)),
+            Memory::Buffer(k) => self.places.get(k).and_then(|b| self.memory.get(b.start..b.end)?.get(range)),
             Memory::Scratch(_) => {
                 let fresh = range.clone().find(|k| !self.written.get(*k).copied().unwrap_or(false));
                 if let Some(k) = fresh {
@@ -285,7 +314,7 @@ impl Machine<'_, '_> {
         let mut bytes = vec![];
         self.lanes(v)?.iter().for_each(|s| s.write(t.dtype(), &mut bytes));
         let to = match memory {
-            Memory::Buffer(k) => self.buffers.get_mut(k).and_then(|b| b.bytes.get_mut(range)),
+            Memory::Buffer(k) => self.places.get(k).and_then(|b| self.memory.get_mut(b.start..b.end)?.get_mut(range)),
             Memory::Scratch(_) => {
                 if let Some(w) = self.written.get_mut(range.clone()) {
                     w.fill(true);
@@ -316,5 +345,4 @@ fn cast(from: DType, to: DType, x: Scalar) -> Scalar {
 }
 
 #[cfg(test)]
-#[path = "interp_tests.rs"]
 mod tests;

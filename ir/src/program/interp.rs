@@ -4,14 +4,20 @@
 use super::{BufferRef, Command, Life, Program, lives};
 use crate::core::{Binding, InterpError, TensorValue, bind_inputs};
 use crate::loops::Func;
+use crate::loops::interp::{Run, call};
 use std::ops::Range;
 
 const POISON: u8 = 0xFF;
 /// The most bytes that the runner allocates.
 const MAX_BYTES: usize = 1 << 32;
 
-/// Runs all grid items of a kernel: function, memory, the bytes of each pointer parameter (they may coincide), index arguments.
-pub type CallKernel<'a> = &'a mut dyn FnMut(&Func, &mut [u8], &[Range<usize>], &[i64]) -> Result<(), InterpError>;
+/// Runs all grid items of a kernel: function, memory, the bytes of each pointer parameter (they may coincide), sizes.
+pub type CallKernel<'a> = &'a mut dyn FnMut(&Func, &mut [u8], &[Range<usize>], Run<'_>) -> Result<(), InterpError>;
+
+/// The outputs, in order, by the loop interpreter.
+pub fn run(p: &Program, inputs: &[(String, TensorValue)]) -> Result<Vec<TensorValue>, InterpError> {
+    run_with(p, inputs, &mut |f, memory, places, how| call(f, memory, places, how).map_err(|e| fail("kernel", e.to_string())))
+}
 
 /// The outputs, in order. `call` runs the kernels: the loop interpreter, or compiled code.
 pub fn run_with(p: &Program, inputs: &[(String, TensorValue)], call: CallKernel<'_>) -> Result<Vec<TensorValue>, InterpError> {
@@ -99,13 +105,18 @@ impl<'p> Memory<'p> {
 
     fn command(&mut self, c: &Command, call: CallKernel<'_>) -> Result<(), InterpError> {
         match c {
-            Command::Dispatch { kernel, buffers, dims, grid, loc, .. } => {
+            Command::Dispatch { kernel, buffers, dims, grid, scratch, loc, .. } => {
                 let func = self.p.kernels.get(*kernel as usize);
                 let func = func.ok_or_else(|| fail("dispatch", format!("kernel {kernel} does not exist")))?;
                 let places = buffers.iter().map(|b| self.range(*b)).collect::<Result<Vec<_>, _>>()?;
                 let dims = dims.iter().map(|d| self.binding.eval(d)).collect::<Result<Vec<_>, _>>()?;
-                self.binding.size(grid)?;
-                call(func, &mut self.bytes, &places, &dims).map_err(|e| match e {
+                let items = self.binding.eval(grid)?;
+                let scratch = self.binding.size(scratch)?;
+                if scratch > MAX_BYTES {
+                    return Err(fail("dispatch", format!("{scratch} bytes of scratch are more than the runner allocates")));
+                }
+                let how = Run { dims: &dims, scratch, grid: Some((0, items)), fused: true };
+                call(func, &mut self.bytes, &places, how).map_err(|e| match e {
                     InterpError::Op { op, message, .. } => InterpError::Op { op, loc: format!("@{} of {loc}", func.name), message },
                     other => other,
                 })

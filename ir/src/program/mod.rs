@@ -7,7 +7,7 @@ mod shape;
 mod text;
 mod verify;
 
-pub use interp::{CallKernel, run_with};
+pub use interp::{CallKernel, run, run_with};
 pub use live::{Life, lives};
 pub use shape::{Reg, ShapeCode, ShapeCodeError, ShapeInstr};
 pub use text::parse_program;

@@ -117,8 +117,7 @@ fn absorb_map(w: &mut Work, k: usize, consumer: usize) -> Option<()> {
         Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => return None,
     };
     let ranges = w.ranges.with_axes(p_axes.iter().map(|(s, e)| (s, e)));
-    let at: BTreeMap<Sym, Dim> =
-        c_axes.iter().map(|(s, _)| (s.clone(), of.get(s).map_or(Dim::ZERO, |k| coords[*k].clone()))).collect();
+    let at: BTreeMap<Sym, Dim> = c_axes.iter().map(|(s, _)| (s.clone(), of.get(s).map_or(Dim::ZERO, |k| coords[*k].clone()))).collect();
     let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| at.get(s).cloned()));
     let tail = match &merged.op {
         Op::Map { body, .. } => body.clone(),
@@ -139,7 +138,14 @@ fn absorb_map(w: &mut Work, k: usize, consumer: usize) -> Option<()> {
 }
 
 /// `outer` with its loads of operand `slot` replaced by `inner`'s value: one program over the operands of both.
-fn compose(inner: Program, operands: &mut Vec<Value>, outer: &Program, outer_operands: &[Value], slot: u32, dims: &dyn Fn(&Dim) -> Dim) -> Option<Program> {
+fn compose(
+    inner: Program,
+    operands: &mut Vec<Value>,
+    outer: &Program,
+    outer_operands: &[Value],
+    slot: u32,
+    dims: &dyn Fn(&Dim) -> Dim,
+) -> Option<Program> {
     let value = inner.root?;
     let mut p = inner;
     let mut number = |v: Value| match operands.iter().position(|o| *o == v) {

@@ -3,7 +3,7 @@
 
 use super::inline::is_contraction;
 use super::{OUTPUT, Work};
-use odc_ir::core::{Dim, Sym};
+use odc_ir::core::{Dim, Sym, Value};
 use odc_ir::tensor::{Axes, Index, Op, Operation};
 
 /// The most ops of one dispatch.
@@ -84,7 +84,7 @@ fn may_join(w: &Work, def: &[Option<usize>], group: &(Vec<usize>, Axes), k: usiz
     for v in &op.operands {
         let Some(d) = def[v.index()].filter(|d| members.contains(d)) else { continue };
         let Some(p) = &w.ops[d] else { return false };
-        if !stored_by_row(&p.op, depth) || !read_by_row(op, *v, depth) {
+        if !by_row(p, op, *v, depth) {
             return false;
         }
     }
@@ -95,12 +95,17 @@ fn may_join(w: &Work, def: &[Option<usize>], group: &(Vec<usize>, Axes), k: usiz
     }) && !w.users_between(members, k)
 }
 
+/// Does `v` travel from its producer to `user` within the rows of the first `depth` axes?
+pub(crate) fn by_row(producer: &Operation, user: &Operation, v: Value, depth: usize) -> bool {
+    stored_by_row(&producer.op, depth) && read_by_row(user, v, depth)
+}
+
 fn stored_by_row(op: &Op, depth: usize) -> bool {
     let (Op::Map { axes, store, .. } | Op::Reduce { axes, store, .. }) = op else { return false };
     store.len() >= depth && axes.iter().zip(store).take(depth).all(|((s, e), d)| d.as_sym() == Some(s) || (e.is(1) && d.is(0)))
 }
 
-fn read_by_row(op: &Operation, v: odc_ir::core::Value, depth: usize) -> bool {
+fn read_by_row(op: &Operation, v: Value, depth: usize) -> bool {
     let axes = leading(&op.op);
     let programs = match &op.op {
         Op::Map { body, .. } => vec![body],
@@ -139,8 +144,10 @@ fn depends_on(w: &Work, def: &[Option<usize>], from: usize, members: &[usize]) -
 impl Work {
     /// Would moving the group to position `k` pass an op that reads its results?
     fn users_between(&self, members: &[usize], k: usize) -> bool {
-        members.iter().filter_map(|m| self.ops[*m].as_ref()).flat_map(|o| &o.results).any(|r| {
-            self.users[r.index()].iter().any(|u| *u != OUTPUT && *u < k && !members.contains(u))
-        })
+        members
+            .iter()
+            .filter_map(|m| self.ops[*m].as_ref())
+            .flat_map(|o| &o.results)
+            .any(|r| self.users[r.index()].iter().any(|u| *u != OUTPUT && *u < k && !members.contains(u)))
     }
 }

@@ -7,6 +7,7 @@ mod absorb;
 mod group;
 mod inline;
 
+pub(crate) use group::by_row;
 use odc_ir::core::{Block, Loc, Ranges, Value};
 use odc_ir::tensor::{self, Func, Module, Op, Operation, Schedule};
 
@@ -101,8 +102,8 @@ fn wrap(mut w: Work, groups: &[Vec<usize>]) -> Func {
     }
     let mut out = vec![];
     let users = w.users.clone();
-    for k in 0..w.ops.len() {
-        if let Some(g) = group_at[k] {
+    for (k, g) in group_at.iter().enumerate() {
+        if let Some(g) = *g {
             let members: Vec<Operation> = groups[g].iter().filter_map(|m| w.ops[*m].take()).collect();
             out.push(dispatch(&mut w.func, members, &groups[g], &users));
         } else if let Some(op) = w.ops[k].take_if(|o| matches!(o.op, Op::Constant { .. } | Op::View {} | Op::Dispatch { .. })) {

@@ -89,11 +89,8 @@ impl Emit {
 
     /// An op with one result; pure ones go to the outermost block that knows their operands.
     pub fn op(&mut self, op: Op, operands: &[Value], ty: LoopType) -> Value {
-        let level = if op.info().effect == Effect::Pure {
-            operands.iter().map(|v| self.level_of(*v)).max().unwrap_or(0)
-        } else {
-            self.depth()
-        };
+        let level =
+            if op.info().effect == Effect::Pure { operands.iter().map(|v| self.level_of(*v)).max().unwrap_or(0) } else { self.depth() };
         let v = self.value(ty, level);
         self.push(level, op, operands.to_vec(), vec![v], vec![]);
         v
@@ -334,9 +331,7 @@ impl Emit {
         then: &mut dyn FnMut(&mut Emit) -> Vec<Value>,
         other: &mut dyn FnMut(&mut Emit) -> Vec<Value>,
     ) -> Vec<Value> {
-        let mut regions = vec![];
-        regions.push(self.side(then));
-        regions.push(self.side(other));
+        let regions = vec![self.side(then), self.side(other)];
         let level = self.depth();
         let results: Vec<Value> = types.iter().map(|t| self.value(*t, level)).collect();
         self.push(level, Op::If {}, vec![condition], results.clone(), regions);

@@ -29,7 +29,13 @@ pub(crate) struct FlatOp {
 }
 
 /// Flattens `op`. Values in `rows` are rows of scratch: their first `depth` coordinates are the row's and fall away.
-pub(crate) fn flatten(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, rows: &[Value], depth: usize) -> Option<FlatOp> {
+pub(crate) fn flatten(
+    op: &Operation,
+    types: &dyn Fn(Value) -> TensorType,
+    ranges: &Ranges,
+    rows: &[Value],
+    depth: usize,
+) -> Option<FlatOp> {
     let (axes, raxes, kind, store, body, epilogue) = match &op.op {
         Op::Map { axes, store, body } => (axes, &vec![], None, store, body, None),
         Op::Reduce { axes, raxes, kind, store, body, epilogue } => (axes, raxes, Some(*kind), store, body, Some(epilogue)),
@@ -43,7 +49,11 @@ pub(crate) fn flatten(op: &Operation, types: &dyn Fn(Value) -> TensorType, range
     let mut sources: Vec<Source> = vec![];
     for flat in [false, true] {
         for v in &op.operands {
-            let t = types(*v);
+            let mut t = types(*v);
+            if !flat && rows.contains(v) {
+                // A row is all there is: what clamps to it is the row's.
+                t.shape.iter_mut().take(depth).for_each(|n| *n = Dim::ONE);
+            }
             sources.push(Source { value: *v, dtype: t.dtype, shape: t.shape, flat });
         }
     }
@@ -53,9 +63,10 @@ pub(crate) fn flatten(op: &Operation, types: &dyn Fn(Value) -> TensorType, range
         let root = q.import(p, p.root?, &|d| all.simplify(d), &mut |q, e| {
             let Expr::Load { operand, dtype, index } = e else { return None };
             let value = *op.operands.get(*operand as usize)?;
-            let shape = &sources.get(*operand as usize)?.shape;
+            let shape = &types(value).shape;
             let dims = dims_of(index)?;
-            let inside = rows.contains(&value) || dims.iter().zip(shape).all(|(d, n)| all.within(d, n));
+            let own = if rows.contains(&value) { depth } else { 0 };
+            let inside = dims.iter().zip(shape).skip(own).all(|(d, n)| all.within(d, n));
             if !inside {
                 return None;
             }

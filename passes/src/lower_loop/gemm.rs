@@ -80,7 +80,10 @@ impl Gemm<'_> {
     fn emit(&self, e: &mut Emit, row_tiles_a_block: i64, column_tiles_a_block: i64, staged: bool) -> Option<Dim> {
         let row_tiles = self.rows.ceildiv(&Dim::from(self.mr));
         let column_tiles = self.columns.ceildiv(&Dim::from(self.nr));
-        let (mb, nb) = ((Sym::new("$mb"), row_tiles.ceildiv(&row_tiles_a_block.into())), (Sym::new("$nb"), column_tiles.ceildiv(&column_tiles_a_block.into())));
+        let (mb, nb) = (
+            (Sym::new("$mb"), row_tiles.ceildiv(&row_tiles_a_block.into())),
+            (Sym::new("$nb"), column_tiles.ceildiv(&column_tiles_a_block.into())),
+        );
         let mut grid_axes: Axes = self.c.batch.clone();
         grid_axes.extend([nb.clone(), mb.clone()]);
         let grid = extent(&grid_axes);
@@ -172,13 +175,27 @@ impl Gemm<'_> {
         if self.columns.as_const().is_some_and(|n| n % self.nr == 0) {
             return true;
         }
-        padded(&self.c.rhs.offset, &self.c.n, &self.columns, self.nr, &self.all(ranges), self.op.sources.get(self.c.rhs.operand as usize).map(|s| Dim::product(&s.shape)))
+        padded(
+            &self.c.rhs.offset,
+            &self.c.n,
+            &self.columns,
+            self.nr,
+            &self.all(ranges),
+            self.op.sources.get(self.c.rhs.operand as usize).map(|s| Dim::product(&s.shape)),
+        )
     }
     fn padded_rows(&self, ranges: &Ranges) -> bool {
         if self.rows.as_const().is_some_and(|n| n % self.mr == 0) {
             return true;
         }
-        padded(&self.c.lhs.offset, &self.c.m, &self.rows, self.mr, &self.all(ranges), self.op.sources.get(self.c.lhs.operand as usize).map(|s| Dim::product(&s.shape)))
+        padded(
+            &self.c.lhs.offset,
+            &self.c.m,
+            &self.rows,
+            self.mr,
+            &self.all(ranges),
+            self.op.sources.get(self.c.lhs.operand as usize).map(|s| Dim::product(&s.shape)),
+        )
     }
 
     fn all(&self, ranges: &Ranges) -> Ranges {
@@ -332,7 +349,9 @@ impl Gemm<'_> {
                     let at = e.dim(&(Dim::from(&i) * self.nr + Dim::from(&j)));
                     let acc = e.load(spill, at, LoopType::Scalar(DType::F32));
                     // As symbols of their own: known to be inside the result.
-                    for (name, at, n) in [("$me", self.row(0) + Dim::from(&i), &self.rows), ("$ne", self.column_at(0) + Dim::from(&j), &self.columns)] {
+                    for (name, at, n) in
+                        [("$me", self.row(0) + Dim::from(&i), &self.rows), ("$ne", self.column_at(0) + Dim::from(&j), &self.columns)]
+                    {
                         let v = e.dim(&at);
                         e.define(Sym::new(name), v, Range { lo: Dim::ZERO, hi: Some(n - 1) });
                     }

@@ -14,6 +14,9 @@ const MAX_UNROLL: i64 = 25;
 /// Independent partial sums of a vectorised reduction.
 const CHAINS: i64 = 4;
 
+/// A loop body: carried values in, carried values out.
+type Carried<'a, T> = dyn FnMut(&T, &mut Emit, &[Value]) -> Vec<Value> + 'a;
+
 /// One stage and the pointers of its sources and its result.
 pub(super) struct Stage {
     pub op: FlatOp,
@@ -45,7 +48,7 @@ impl Stage {
             Some(k) if self.op.kind.is_some() && self.lanes_over_reduction(e).is_some() => {
                 let s = &axes[k].0;
                 let moves = |d: &Dim| d.linear_in(s).is_some_and(|(a, _)| a.is(0) || a.is(1));
-                self.body_offsets().iter().all(|d| moves(d)).then_some(k)
+                self.body_offsets().iter().all(moves).then_some(k)
             }
             found => found,
         }
@@ -294,7 +297,7 @@ impl Stage {
     }
 
     /// Nested serial loops over `axes` that carry `inits`.
-    fn rnest(&self, e: &mut Emit, axes: &[(Sym, Dim)], inits: &[Value], f: &mut dyn FnMut(&Self, &mut Emit, &[Value]) -> Vec<Value>) -> Vec<Value> {
+    fn rnest(&self, e: &mut Emit, axes: &[(Sym, Dim)], inits: &[Value], f: &mut Carried<'_, Self>) -> Vec<Value> {
         let Some(((sym, extent), rest)) = axes.split_first() else { return f(self, e, inits) };
         let (lo, hi) = (e.index(0), e.dim(extent));
         let range = Range { lo: Dim::ZERO, hi: Some(extent - 1) };
@@ -354,7 +357,13 @@ pub(crate) fn neutral(kind: ReduceKind, dt: DType) -> Scalar {
         let bits = 8 * dt.size() as u32;
         Scalar::Int(match (dt.is_unsigned_int(), low) {
             (true, true) => 0,
-            (true, false) => if bits == 64 { -1 } else { (1i64 << bits) - 1 },
+            (true, false) => {
+                if bits == 64 {
+                    -1
+                } else {
+                    (1i64 << bits) - 1
+                }
+            }
             (false, true) => i64::MIN >> (64 - bits),
             (false, false) => i64::MAX >> (64 - bits),
         })

@@ -102,8 +102,7 @@ fn kernel_name(block: &Block, schedule: &Schedule) -> String {
 /// The grid axes of a `loops` dispatch, flattened into one counter, and its stages with scratch rows between them.
 fn lower_loops(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
     let depth = region.schedule.grid;
-    let rows: Vec<Value> =
-        region.block.ops.iter().flat_map(|o| o.results.clone()).filter(|r| !region.block.yields.contains(r)).collect();
+    let rows: Vec<Value> = region.block.ops.iter().flat_map(|o| o.results.clone()).filter(|r| !region.block.yields.contains(r)).collect();
     let alone = region.block.ops.len() == 1;
     let mut ops = vec![];
     for op in &region.block.ops {

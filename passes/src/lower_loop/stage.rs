@@ -78,12 +78,14 @@ fn group(e: &mut Emit, g: &Gemm<'_>, tile: &Sym, first: i64) -> Group {
         let t = e.binary(Binary::Eq, step, one);
         require(e, t);
     }
-    // Each guarded coordinate stands still or moves by one a lane: then the first and the last lane speak for all.
-    for p in 0..inside[0].len() {
-        let step = e.dim(&(start(&inside[3][p].0) - start(&inside[0][p].0)));
-        let (still, moving) = (e.index(0), e.index(LANES - 1));
-        let (a, b) = (e.binary(Binary::Eq, step, still), e.binary(Binary::Eq, step, moving));
-        let t = e.binary(Binary::Or, a, b);
+    // Each guarded coordinate stands still or moves by one a lane: then the first and the last lane speak for all. A coordinate of
+    // extent 3 comes back to where it was, so the second lane is asked too.
+    for ((from, second), to) in inside[0].iter().zip(&inside[1]).zip(&inside[LANES as usize - 1]) {
+        let (next, step) = (e.dim(&(start(&second.0) - start(&from.0))), e.dim(&(start(&to.0) - start(&from.0))));
+        let (zero, all) = (e.index(0), e.index(LANES - 1));
+        let (near, far) = (e.binary(Binary::Eq, next, zero), e.binary(Binary::Eq, step, zero));
+        let (still, moving) = (e.binary(Binary::And, near, far), e.binary(Binary::Eq, step, all));
+        let t = e.binary(Binary::Or, still, moving);
         require(e, t);
     }
     let together = together.unwrap_or_else(|| e.constant(Scalar::Bool(true), LoopType::Scalar(DType::Bool)));

@@ -198,8 +198,8 @@ fn planned_memory_keeps_every_value() {
         for (n, s) in [(1, 1), (5, 9), (8, 2)] {
             let x = odc_ir::core::TensorValue::from_fn(DType::F32, &[n, s, 16], |i| Scalar::Float((i[0] + 3 * i[1] + 7 * i[2]) as f64))
                 .unwrap();
-            let got = odc_ir::program::run_with(&p, &[("x".into(), x.clone())], &mut |f, memory, buffers, dims| {
-                let (write, reads) = buffers.split_last().unwrap();
+            let got = odc_ir::program::run_with(&p, &[("x".into(), x.clone())], &mut |f, memory, buffers, how| {
+                let (dims, (write, reads)) = (how.dims, buffers.split_last().unwrap());
                 let reads: Vec<&[u8]> = reads.iter().map(|r| &memory[r.clone()]).collect();
                 let out = digest(&dims.len().to_string(), &reads, dims[0] as usize);
                 assert_eq!(f.body.args.len(), buffers.len() + dims.len());

@@ -4,6 +4,7 @@
 pub(crate) mod contraction;
 mod pack;
 
+use crate::fuse::by_row;
 use crate::lower_loop::flat::flatten;
 use contraction::{Contraction, contraction, extent};
 use odc_ir::core::{Dim, Ranges, Sym, Symbol, TensorType, Value};
@@ -129,7 +130,15 @@ fn rows(ops: &[Operation], symbols: &BTreeMap<Sym, Symbol>) -> Schedule {
             Some(s) => s.iter().zip(&axes).take_while(|(a, b)| a == b).map(|(a, _)| a.clone()).collect(),
         });
     }
-    let mut s = Schedule::loops(shared.map_or(0, |s| s.len()), 4);
+    // What one item writes, only that item may read.
+    let apart = |depth: usize| {
+        ops.iter().all(|user| {
+            let producer = |v: &Value| ops.iter().find(|p| p.results.contains(v));
+            user.operands.iter().all(|v| producer(v).is_none_or(|p| by_row(p, user, *v, depth)))
+        })
+    };
+    let depth = (0..=shared.map_or(0, |s| s.len())).rev().find(|d| apart(*d)).unwrap_or(0);
+    let mut s = Schedule::loops(depth, 4);
     s.grain = Dim::from((GRAIN / work.max(1)).max(1));
     s
 }
@@ -182,7 +191,13 @@ fn gemm(c: &Contraction, func: &Func, at: usize, ranges: &Ranges, symbols: &BTre
         block: vec![up(mc, tile[0]), nc],
         access: vec![
             if constant(c.lhs.operand) && pack::packable(c, true) && tile[0] > 1 { Access::Packed } else { Access::Direct },
-            if rhs_constant { Access::Packed } else if direct { Access::Direct } else { Access::Staged },
+            if rhs_constant {
+                Access::Packed
+            } else if direct {
+                Access::Direct
+            } else {
+                Access::Staged
+            },
         ],
         grain: Dim::from((GRAIN / work).max(1)),
     })

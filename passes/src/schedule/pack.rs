@@ -56,7 +56,9 @@ pub(super) fn pack(module: &mut Module, func: &mut Func, at: usize, schedule: &S
     let mut inserted = 0;
     for left in [true, false] {
         let side = usize::from(!left);
-        if schedule.access.get(side) == Some(&Access::Packed) && pack_side(module, func, at + inserted, schedule.tile[side], left, ranges).is_some() {
+        if schedule.access.get(side) == Some(&Access::Packed)
+            && pack_side(module, func, at + inserted, schedule.tile[side], left, ranges).is_some()
+        {
             inserted += 1;
         }
     }

@@ -153,7 +153,7 @@ impl FileTest {
         }
         if let Some(names) = self.command.strip_prefix("pass=") {
             for name in names.split(',') {
-                m = crate::passes::apply(name.trim(), &m)?;
+                m = odc::passes::apply(name.trim(), m)?;
                 let errors = m.verify();
                 if let Some(e) = errors.first() {
                     return Err(format!("after {name}: {e}\n{m}"));

@@ -63,12 +63,13 @@ impl Run {
         }
         let mut stages = vec![(m.level().to_string(), m.run(&given).map_err(|e| e.to_string())?)];
         let mut at = m.clone();
-        for pass in crate::passes::PASSES {
-            if let Some(next) = pass.apply(&at) {
-                at = next.map_err(|e| format!("{}: {e}", pass.name))?;
-                if !at.can_run() {
-                    continue;
-                }
+        for pass in odc::passes::PASSES {
+            if pass.levels().0 != at.level() {
+                continue;
+            }
+            let next = pass.apply(at.clone()).map_err(|e| format!("{}: {e}", pass.name))?;
+            if next.can_run() {
+                at = next;
                 stages.push((format!("after {}", pass.name), at.run(&given).map_err(|e| format!("after {}: {e}\n{at}", pass.name))?));
             }
         }

@@ -246,7 +246,7 @@ impl Gen<'_, '_> {
             0 => vec![x.1.elements()],
             _ => [Dim::ONE].into_iter().chain(x.1.shape.iter().cloned()).collect(),
         };
-        self.push(Op::View {}, &[x.clone()], shape, x.1.dtype)
+        self.push(Op::View {}, std::slice::from_ref(&x), shape, x.1.dtype)
     }
 
     fn scatter(&mut self) -> Option<Item> {
