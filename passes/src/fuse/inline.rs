@@ -103,7 +103,7 @@ fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Option<Vec<Reade
                     open.push((to, s));
                 }
                 Op::Map { .. } | Op::Reduce { .. } => {
-                    if !(movement || scaled || !is_contraction(&op.op)) || !substitutable(w, op, v, &shapes) {
+                    if !(movement || !is_contraction(&op.op) || (scaled && read_once(op, v))) || !substitutable(w, op, v, &shapes) {
                         return None;
                     }
                     found.push(Reader { consumer: u, value: v, shapes: shapes.clone() });
@@ -114,6 +114,13 @@ fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Option<Vec<Reade
     }
     // A value that several ops read is worth its memory unless evaluating it is no more than reading.
     (movement || found.len() == 1).then_some(found)
+}
+
+/// Is `v` one of a contraction's two factors and nothing else? Only then is its own factor the sum's.
+fn read_once(op: &Operation, v: Value) -> bool {
+    let Op::Reduce { body, epilogue, .. } = &op.op else { return false };
+    let loads = |p: &Program| p.loads().filter(|(o, _)| op.operands.get(*o as usize) == Some(&v)).count();
+    loads(body) == 1 && loads(epilogue) == 0
 }
 
 fn op_ranges(w: &Work, op: &Op) -> Ranges {

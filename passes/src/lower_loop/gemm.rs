@@ -383,5 +383,5 @@ fn padded(at: &Dim, axes: &Axes, n: &Dim, tile: i64, all: &Ranges, size: Option<
     let ([(s, _)], Some(size)) = (axes.as_slice(), size) else { return false };
     let mut wide = all.clone();
     wide.set_axis(s.clone(), &n.align_up(tile));
-    wide.lt(at, &size)
+    wide.within(at, &size)
 }
