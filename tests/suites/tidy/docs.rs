@@ -102,7 +102,7 @@ fn op_table(table: &[OpInfo]) -> String {
     };
     let mut out = String::from("| op | operands | results | regions | effect | meaning |\n|---|---|---|---|---|---|\n");
     for op in table {
-        let doc = op.doc.trim().split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+        let doc = op.doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
         let (operands, results, regions) = (count(op.operands), count(op.results), count(op.regions));
         let effect = format!("{:?}", op.effect).to_lowercase();
         out += &format!("| `{}` | {operands} | {results} | {regions} | {effect} | {doc} |\n", op.mnemonic);
