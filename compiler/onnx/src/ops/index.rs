@@ -131,12 +131,7 @@ pub fn one_hot(c: &mut Call) -> Out {
     };
     let axis = c.axis(c.attrs.int_or("axis", -1)?, ind.rank() + 1)?;
     let ind = c.cast(&ind, DType::I64)?;
-    // Negative indices count from the end; whatever is still outside is off everywhere.
-    let zero = Val::scalar(DType::I64, 0.0);
-    let d = Val::known(odc_ir::core::TensorType::scalar(DType::I64), vec![crate::import::value::Elem::Int(depth.clone())]);
-    let negative = c.binary(BinaryFn::Lt, &ind, &zero)?;
-    let wrapped = c.binary(BinaryFn::Add, &ind, &d)?;
-    let ind = c.emit(Op::Select {}, &[&negative, &wrapped, &ind], DType::I64, ind.shape().to_vec())?;
+    // The op itself counts negative indices from the end, once; whatever is still outside is off everywhere.
     let mut shape = ind.shape().to_vec();
     shape.insert(axis, depth);
     Ok(vec![c.emit(Op::OneHot { axis }, &[&ind, &values], values.dtype(), shape)?])
