@@ -5,7 +5,7 @@ use crate::import::call::{Call, Got, Out, operand, unsupported_use};
 use crate::import::known;
 use crate::import::value::Val;
 use odc_ir::core::{DType, Dim};
-use odc_ir::graph::{BinaryFn, Op, ScatterFn};
+use odc_ir::graph::{Op, ScatterFn};
 
 fn indices(c: &Call, k: usize) -> Got<Val> {
     let v = c.input(k)?;
