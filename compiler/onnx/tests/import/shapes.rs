@@ -161,6 +161,18 @@ fn gathers() {
     assert_eq!(nd.result(), "f32[b, 4]");
 }
 
+/// The op wraps negative indices itself: wrapped twice, -6 of depth 4 would come back inside.
+#[test]
+fn one_hot_indices_are_passed_on() {
+    let n = Net::new(13)
+        .typed("i", DataType::Int64, &["n"])
+        .node("Constant", &[], &["d"], vec![int("value_int", 4)])
+        .weights([floats("v", &[2], &[0.0, 1.0])])
+        .node("OneHot", &["i", "d", "v"], &["y"], vec![int("axis", -1)])
+        .output("y");
+    assert_eq!(n.body().last().map(String::as_str), Some("%2 = one_hot {axis = 1} %0, %1 : f32[n, 4]"));
+}
+
 #[test]
 fn ranges_pads_and_blocks() {
     let n = Net::new(13)
