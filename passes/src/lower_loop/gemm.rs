@@ -19,8 +19,6 @@ use odc_ir::tensor::{Access, Axes, Program};
 use std::collections::BTreeMap;
 
 const LANES: i64 = 4;
-/// Steps of the depth loop written out. More would keep more values alive than a small register file holds.
-const UNROLL: i64 = 2;
 
 pub(super) struct Gemm<'a> {
     pub c: Contraction,
@@ -217,7 +215,9 @@ impl Gemm<'_> {
         let zero = e.constant(Scalar::Float(0.0), vty);
         let inits = vec![zero; (self.mr * groups) as usize];
         let (start, end) = (e.index(0), e.dim(&self.depth));
-        let unrolled = self.depth.as_const().is_none_or(|k| k >= UNROLL);
+        // Steps of depth written out, as the schedule says.
+        let steps = i64::from(self.region.schedule.unroll.max(1));
+        let unrolled = self.depth.as_const().is_none_or(|k| k >= steps);
         let range = Range { lo: Dim::ZERO, hi: Some(&self.depth - 1) };
         let lhs_rows: Vec<Dim> = {
             let clamp = !self.padded_rows(&e.ranges);
@@ -256,16 +256,16 @@ impl Gemm<'_> {
         let mut accs = inits;
         let mut from = start;
         if unrolled {
-            let u = e.index(UNROLL);
+            let u = e.index(steps);
             let whole = e.binary(Binary::Div, end, u);
             from = e.binary(Binary::Mul, whole, u);
-            accs = e.for_loop(LoopKind::Serial, &self.k, (start, from, UNROLL), range.clone(), &accs, &mut |e, carried| {
+            accs = e.for_loop(LoopKind::Serial, &self.k, (start, from, steps), range.clone(), &accs, &mut |e, carried| {
                 let mut a = carried.to_vec();
-                (0..UNROLL).for_each(|u| step(e, &mut a, u));
+                (0..steps).for_each(|u| step(e, &mut a, u));
                 a
             });
         }
-        if !(unrolled && self.depth.as_const().is_some_and(|k| k % UNROLL == 0)) {
+        if !(unrolled && self.depth.as_const().is_some_and(|k| k % steps == 0)) {
             accs = e.for_loop(LoopKind::Serial, &self.k, (from, end, 1), range, &accs, &mut |e, carried| {
                 let mut a = carried.to_vec();
                 step(e, &mut a, 0);

@@ -17,6 +17,8 @@ const HINT: i64 = 64;
 const PANEL_BYTES: i64 = 384 << 10;
 /// Rows of the left side that should stay in cache while columns pass.
 const ROWS_BYTES: i64 = 256 << 10;
+/// Steps of a gemm's depth written out: more would keep more values alive than a small register file holds.
+const DEPTH_STEPS: u32 = 2;
 /// Rows from which on a copy of the right side into panels pays.
 const STAGE_ROWS: i64 = 24;
 /// Multiply-adds (or element operations) that are worth a thread's wake-up.
@@ -186,7 +188,7 @@ fn gemm(c: &Contraction, func: &Func, at: usize, ranges: &Ranges, symbols: &BTre
         template: Template::Gemm,
         grid: c.batch.len(),
         vector: 4,
-        unroll: 2,
+        unroll: DEPTH_STEPS,
         tile: tile.to_vec(),
         block: vec![up(mc, tile[0]), nc],
         access: vec![
