@@ -1,0 +1,118 @@
+//! The translation itself: parse and validate the WGSL, refuse what Metal lacks, write MSL with fixed buffer indices.
+//! naga's safety nets are off because a kernel comes with its own guards, and they cost up to a hundredfold.
+
+use crate::MetalError;
+use naga::back::msl;
+use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
+
+/// The MSL version of every kernel: SIMD-group matrices need 2.3; 2.4 is macOS 12 and iOS 15.
+pub const LANGUAGE: (u8, u8) = (2, 4);
+
+/// Buffer indices that a Metal kernel has: 0 to 30.
+pub const MAX_BUFFERS: u32 = 31;
+
+/// A kernel for Metal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Msl {
+    /// The source, in MSL [`LANGUAGE`]; WGSL's binding `k` of group 0 is `[[buffer(k)]]`.
+    pub text: String,
+    /// The function to look up. The WGSL entry point's name, unless that is taken in MSL: then naga appends `_`.
+    pub entry: String,
+    /// Threads a threadgroup; Metal takes them at dispatch, not from the source.
+    pub workgroup: [u32; 3],
+}
+
+/// Translates a WGSL module with one compute entry point.
+pub fn translate(wgsl: &str) -> Result<Msl, MetalError> {
+    // Browsers want this line, naga knows the built-ins without it and refuses it.
+    let wgsl = &wgsl.replace("enable subgroups;", "");
+    let module = naga::front::wgsl::parse_str(wgsl).map_err(|e| MetalError::Parse { text: e.emit_to_string(wgsl) })?;
+    let able = Capabilities::SHADER_FLOAT16
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::SUBGROUP
+        | Capabilities::SUBGROUP_BARRIER
+        | Capabilities::COOPERATIVE_MATRIX;
+    let info =
+        Validator::new(ValidationFlags::all(), able).validate(&module).map_err(|e| MetalError::Invalid { text: e.emit_to_string(wgsl) })?;
+
+    let (name, workgroup) = entry_point(&module)?;
+    check_types(&module)?;
+    let resources = msl::EntryPointResources { resources: bindings(&module)?, immediates_buffer: None, sizes_buffer: None };
+    let options = msl::Options {
+        lang_version: LANGUAGE,
+        per_entry_point_map: [(name.clone(), resources)].into(),
+        fake_missing_bindings: false,
+        bounds_check_policies: unchecked(),
+        zero_initialize_workgroup_memory: false,
+        force_loop_bounding: false,
+        // WGSL's x / 0 == x stays: a kernel may rely on it, and the guard folds away for constant divisors.
+        emit_int_div_checks: true,
+        ..Default::default()
+    };
+    let pipeline = msl::PipelineOptions { entry_point: Some((ShaderStage::Compute, name)), ..Default::default() };
+    let (text, names) = msl::write_string(&module, &info, &options, &pipeline).map_err(|e| MetalError::Write { text: e.to_string() })?;
+    match names.entry_point_names.into_iter().next() {
+        Some(Ok(entry)) => Ok(Msl { text, entry, workgroup }),
+        Some(Err(msl::EntryPointError::MissingSizesBuffer)) => Err(MetalError::ArrayLength),
+        Some(Err(e)) => Err(MetalError::Write { text: e.to_string() }),
+        None => Err(MetalError::Write { text: "no entry point came out".into() }),
+    }
+}
+
+fn unchecked() -> BoundsCheckPolicies {
+    let off = BoundsCheckPolicy::Unchecked;
+    BoundsCheckPolicies { index: off, buffer: off, image_load: off, binding_array: off }
+}
+
+/// The name and workgroup size of the only entry point; nothing may be left to be specialised.
+fn entry_point(module: &Module) -> Result<(String, [u32; 3]), MetalError> {
+    if let Some((_, constant)) = module.overrides.iter().next() {
+        return Err(MetalError::Override { name: constant.name.clone().unwrap_or_else(|| "(unnamed)".into()) });
+    }
+    match module.entry_points.as_slice() {
+        [one] if one.stage == ShaderStage::Compute => Ok((one.name.clone(), one.workgroup_size)),
+        [one] => Err(MetalError::EntryPoints { found: format!("`{}`, a {:?} entry point", one.name, one.stage) }),
+        many => Err(MetalError::EntryPoints { found: many.len().to_string() }),
+    }
+}
+
+/// naga names matrices of any shape and leaves it to Metal's compiler to refuse them.
+fn check_types(module: &Module) -> Result<(), MetalError> {
+    for (_, ty) in module.types.iter() {
+        if let TypeInner::CooperativeMatrix { columns, rows, .. } = ty.inner {
+            let (columns, rows) = (columns as u32, rows as u32);
+            if (columns, rows) != (8, 8) {
+                return Err(MetalError::MatrixShape { columns, rows });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Binding `k` of group 0 becomes buffer index `k`.
+fn bindings(module: &Module) -> Result<msl::BindingMap, MetalError> {
+    let mut map = msl::BindingMap::new();
+    for (_, var) in module.global_variables.iter() {
+        let refuse = |what: String| {
+            let name = var.name.clone().unwrap_or_else(|| "(unnamed)".into());
+            MetalError::Binding { name, what, limit: MAX_BUFFERS }
+        };
+        let mutable = match (var.space, var.binding.is_some()) {
+            (AddressSpace::Storage { access }, _) => access.contains(StorageAccess::STORE),
+            (AddressSpace::Uniform, _) | (_, false) => false,
+            (space, true) => return Err(refuse(format!("{space:?}"))),
+        };
+        if var.space == AddressSpace::Immediate {
+            return Err(refuse("an immediate".into()));
+        }
+        let Some(binding) = var.binding else { continue };
+        let slot = u8::try_from(binding.binding).ok().filter(|_| binding.group == 0 && binding.binding < MAX_BUFFERS);
+        let Some(slot) = slot else {
+            return Err(refuse(format!("group {} binding {}", binding.group, binding.binding)));
+        };
+        map.insert(binding, msl::BindTarget { buffer: Some(slot), mutable, ..Default::default() });
+    }
+    Ok(map)
+}
