@@ -58,3 +58,15 @@ export async function chromium() {
     ],
   });
 }
+
+/**
+ * WGSL as Tint wants it: odc writes no `enable subgroups;`, since naga refuses the line, and Tint refuses the built-ins without it.
+ * It goes before the first line's text, so that line numbers stay.
+ */
+export function forTint(wgsl) {
+  const uses = /\bsubgroup(?:[A-Z]\w*\s*\(|_size\b|_invocation_id\b|_id\b)|\bnum_subgroups\b|\bquad(?:Broadcast|Swap[XYD])/.test(wgsl);
+  return uses && !/^\s*enable\s[^;]*\bsubgroups\b/m.test(wgsl) ? `enable subgroups; ${wgsl}` : wgsl;
+}
+
+/** The names of a module's compute entry points. */
+export const entryPoints = (wgsl) => [...wgsl.matchAll(/@compute[^{;]*?\bfn\s+(\w+)/g)].map((m) => m[1]);
