@@ -5,8 +5,8 @@ use crate::problem::Problem;
 use bytes::Bytes;
 use odc_backend::{KernelCode, Target};
 use odc_format::{
-    Arch, BufferRef, Check, Code, Command, Condition, DType, Dispatch, Instr, KERNEL_ALIGN, Kernel, Manifest, ShapeProgram, Slot,
-    SymbolInfo, TargetProgram, TensorInfo, WeightInfo, place_weights,
+    Arch, BufferRef, Check, Code, Command, Condition, DType, Device, Digests, Dispatch, Instr, KERNEL_ALIGN, Kernel, Manifest,
+    ShapeProgram, Slot, SymbolInfo, TargetProgram, TensorInfo, WeightInfo, place_weights,
 };
 use odc_ir::core::Dim;
 use odc_ir::program::{self, Port, Program, Reg, ShapeCode, ShapeInstr};
@@ -52,8 +52,7 @@ pub fn assemble(program: &Program, targets: &[Target], codes: &[Vec<KernelCode>]
         let (section, kernels) = code_section(program, code, &mut sizes)?;
         programs.push(TargetProgram {
             target: "cpu".into(),
-            arch: arch(target),
-            features: target.features.iter().map(|f| f.name().into()).collect(),
+            device: Device::Cpu { arch: arch(target), features: target.features.iter().map(|f| f.name().into()).collect() },
             code: Code::Section(sections.len() as u32),
             kernels,
             commands: commands.clone(),
@@ -71,6 +70,7 @@ pub fn assemble(program: &Program, targets: &[Target], codes: &[Vec<KernelCode>]
         outputs,
         shape_program: ShapeProgram { instrs: sizes.0.instrs().iter().map(instr).collect(), checks },
         weights: infos,
+        digests: Digests::default(),
         targets: programs,
     };
     Ok(Parts { manifest, code: sections, weights: weights.drain(..).map(|(_, bytes)| bytes).collect() })
@@ -112,6 +112,7 @@ fn code_section(program: &Program, codes: &[KernelCode], sizes: &mut Sizes) -> R
             len: code.bytes.len() as u64,
             scratch_bytes: sizes.slot(&program.kernel_scratch(k as u32))?,
             source: program.kernel_loc(k as u32).0.iter().map(|n| n.to_string()).collect(),
+            gpu: None,
         });
         section.extend_from_slice(&code.bytes);
     }
@@ -124,6 +125,7 @@ fn command(c: &program::Command, sizes: &mut Sizes, buffers: &Buffers<'_>) -> Re
             kernel: *kernel,
             buffers: list.iter().map(|b| buffers.place(b, sizes)).collect::<Result<_, _>>()?,
             dims: dims.iter().map(|d| sizes.slot(d)).collect::<Result<_, _>>()?,
+            bytes: vec![],
             grid: sizes.slot(grid)?,
             grain: sizes.slot(grain)?,
         }),

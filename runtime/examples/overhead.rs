@@ -17,13 +17,13 @@ fn model(grid: i64) -> Result<Vec<u8>, FormatError> {
     let mut b = ShapeBuilder::new();
     let (zero, one, grid, bytes) = (b.constant(0), b.constant(1), b.constant(grid), b.constant(4));
     let place = BufferRef::Arena { offset: zero };
-    let dispatch = Dispatch { kernel: 0, buffers: vec![BufferRef::Input(0), place, place], dims: vec![one; 4], grid, grain: one };
+    let dispatch =
+        Dispatch { kernel: 0, buffers: vec![BufferRef::Input(0), place, place], dims: vec![one; 4], bytes: vec![], grid, grain: one };
     let tensor = |name: &str| TensorInfo { name: name.into(), dtype: DType::F32, shape: vec![one], shape_text: vec!["1".into()] };
-    let kernel = Kernel { name: "nothing".into(), offset: 0, len: 0, scratch_bytes: zero, source: vec![] };
+    let kernel = Kernel { name: "nothing".into(), offset: 0, len: 0, scratch_bytes: zero, source: vec![], gpu: None };
     let target = TargetProgram {
         target: "cpu".into(),
-        arch: Arch::host().unwrap_or(Arch::X86_64),
-        features: vec![],
+        device: Device::Cpu { arch: Arch::host().unwrap_or(Arch::X86_64), features: vec![] },
         code: Code::Linked,
         kernels: vec![kernel],
         commands: vec![Command::Dispatch(dispatch); DISPATCHES],
@@ -39,6 +39,7 @@ fn model(grid: i64) -> Result<Vec<u8>, FormatError> {
         outputs: vec![tensor("y")],
         shape_program: b.finish(),
         weights: vec![],
+        digests: Digests::default(),
         targets: vec![target],
     };
     to_vec(&manifest, &[], &[])

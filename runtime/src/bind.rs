@@ -143,6 +143,8 @@ impl Plan {
             _ => Err(RunError::BadPlan { what: format!("{bytes} bytes at {offset} of {what}, which has {room}") }),
         };
         match buffer {
+            // Validation keeps it out of CPU programs.
+            BufferRef::Output(k) => Err(RunError::BadPlan { what: format!("output {k} has no memory of its own") }),
             BufferRef::Input(i) => {
                 let room = self.input_bytes.get(i as usize).copied().unwrap_or(0);
                 fits("an input", 0, room).map(|_| Place::Input(i as usize))

@@ -1,17 +1,17 @@
 //! What this machine's CPU can do, by the names that artifacts use.
 
-use odc_format::{Arch, TargetProgram};
+use odc_format::{Arch, Device, TargetProgram};
 
 /// Why a program cannot run here, or `None`.
 pub(crate) fn missing(target: &TargetProgram) -> Option<alloc::string::String> {
-    let wants = alloc::format!("\"{}\" wants {}", target.target, target.arch.name());
-    if target.target != "cpu" {
-        return Some(alloc::format!("\"{}\" is a device that this runtime does not drive", target.target));
-    }
-    if Arch::host() != Some(target.arch) {
+    let Device::Cpu { arch, features } = &target.device else {
+        return Some(alloc::format!("\"{}\" is a GPU, which `odc_runtime::gpu` drives", target.target));
+    };
+    let wants = alloc::format!("\"{}\" wants {}", target.target, arch.name());
+    if Arch::host() != Some(*arch) {
         return Some(alloc::format!("{wants}, this machine is {}", HOST));
     }
-    let lacking: alloc::vec::Vec<&str> = target.features.iter().map(|f| f.as_str()).filter(|f| !has(f)).collect();
+    let lacking: alloc::vec::Vec<&str> = features.iter().map(|f| f.as_str()).filter(|f| !has(f)).collect();
     (!lacking.is_empty()).then(|| alloc::format!("{wants} with {}, which this CPU lacks", lacking.join(", ")))
 }
 

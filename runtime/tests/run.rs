@@ -3,7 +3,7 @@
 #[path = "../format/tests/sample/mod.rs"]
 mod sample;
 
-use odc_format::{Arch, BufferRef, Command, DType, Slot};
+use odc_format::{Arch, BufferRef, Command, DType, Device, GpuLimits, Language, Slot};
 use odc_runtime::{Artifact, KernelFn, LoadError, RunError, Session, SessionOptions, TensorView};
 use proptest::prelude::*;
 use sample::{GRAIN, Sample, WEIGHT};
@@ -210,13 +210,21 @@ fn with(edit: impl Fn(&mut Sample)) -> Result<Artifact, LoadError> {
 
 #[test]
 fn programs_for_other_machines_are_refused() {
-    let error = with(|s| s.manifest.targets[0].features = vec!["sse2".into(), "warp-drive".into()]).err().unwrap();
+    let host = Arch::host().unwrap();
+    let device = |arch, features: &[&str]| Device::Cpu { arch, features: features.iter().map(|f| f.to_string()).collect() };
+    let error = with(|s| s.manifest.targets[0].device = device(host, &["sse2", "warp-drive"])).err().unwrap();
     assert_eq!(error.code(), "ODC0641");
     assert!(error.to_string().contains("warp-drive") && !error.to_string().contains("sse2,"), "{error}");
     let other = if cfg!(target_arch = "x86_64") { Arch::Aarch64 } else { Arch::X86_64 };
-    let error = with(|s| s.manifest.targets[0].arch = other).err().unwrap();
+    let error = with(|s| s.manifest.targets[0].device = device(other, &[])).err().unwrap();
     assert!(error.to_string().contains(other.name()), "{error}");
-    let error = with(|s| s.manifest.targets[0].target = "metal".into()).err().unwrap();
+    let error = with(|s| {
+        let target = &mut s.manifest.targets[0];
+        target.device = Device::Gpu { language: Language::Msl, features: vec![], limits: GpuLimits::default() };
+        target.kernels.clear();
+        target.commands.clear();
+    });
+    let error = error.err().unwrap();
     assert_eq!(error.code(), "ODC0641");
     let linked = host_sample().linked().bytes();
     assert_eq!(Artifact::from_bytes(linked.clone()).err().unwrap().code(), "ODC0642");
@@ -229,11 +237,13 @@ fn programs_for_other_machines_are_refused() {
 fn takes_the_first_program_that_fits() {
     let artifact = with(|s| {
         let mut fancy = s.manifest.targets[0].clone();
-        fancy.features = vec!["warp-drive".into()];
+        if let Device::Cpu { features, .. } = &mut fancy.device {
+            features.push("warp-drive".into());
+        }
         s.manifest.targets.insert(0, fancy);
     });
     let artifact = artifact.unwrap();
-    assert!(artifact.target().features.is_empty());
+    assert!(matches!(&artifact.target().device, Device::Cpu { features, .. } if features.is_empty()));
     if cfg!(target_arch = "x86_64") {
         check(&mut artifact.session(SessionOptions::default()).unwrap(), 4);
     }

@@ -1,7 +1,7 @@
 //! The trait of backends, the code they make and the errors they give. An error names the kernel, so that the compiler can add
 //! the ONNX nodes it came from.
 
-use crate::Target;
+use crate::{GpuTarget, Target};
 use odc_ir::loops::Func;
 
 /// Machine code of one kernel: position-independent, without relocations, ready to be copied to executable memory.
@@ -24,6 +24,30 @@ pub enum TextKind {
     Clif,
     /// The final instructions.
     Asm,
+}
+
+/// A kernel with what a reader of its text wants to know. The entry point gets the function's name.
+#[derive(Clone, Debug)]
+pub struct GpuKernel<'a> {
+    pub func: &'a Func,
+    /// One a buffer: must the binding be writable? Also true where nothing is stored: buffers of the arena are always bound so.
+    pub writable: Vec<bool>,
+    /// Comment lines: the ONNX nodes, the schedule, bytes and flops.
+    pub about: Vec<String>,
+}
+
+/// A module with one kernel, in the target's language.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GpuCode {
+    /// The entry point: the kernel's name.
+    pub name: String,
+    /// Text, or words of SPIR-V in little-endian order.
+    pub bytes: Vec<u8>,
+    pub workgroup: [u32; 3],
+    /// Bytes of workgroup memory.
+    pub workgroup_bytes: u32,
+    /// WebGPU names of what it uses beyond the default.
+    pub features: Vec<&'static str>,
 }
 
 impl TextKind {
@@ -50,6 +74,11 @@ pub enum BackendError {
     /// The code generator failed or left work for a linker; a bug of odc.
     #[error("kernel @{kernel}: code generation failed: {what}; please report this")]
     Codegen { kernel: String, what: String },
+}
+
+/// Turns legalised kernels into modules of a GPU language.
+pub trait GpuBackend {
+    fn compile(&self, kernel: &GpuKernel<'_>, target: &GpuTarget) -> Result<GpuCode, BackendError>;
 }
 
 /// Turns kernels into code for a family of targets.

@@ -2,7 +2,9 @@
 //! into code. A backend knows loop IR and nothing above it.
 
 mod backend;
+mod gpu;
 mod target;
 
-pub use backend::{Backend, BackendError, KernelCode, TextKind};
+pub use backend::{Backend, BackendError, GpuBackend, GpuCode, GpuKernel, KernelCode, TextKind};
+pub use gpu::{GpuCosts, GpuFeature, GpuLimits, GpuTarget, Language};
 pub use target::{Arch, Costs, Feature, Target, TargetError};

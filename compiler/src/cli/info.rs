@@ -4,7 +4,7 @@ use super::{print, print_json};
 use crate::dims::DimArg;
 use crate::problem::{Failure, Problem};
 use crate::show;
-use odc_format::{ArtifactView, Command, FormatError, Manifest, Slot, TargetProgram, TensorInfo};
+use odc_format::{ArtifactView, Command, Device, FormatError, Language, Manifest, Slot, TargetProgram, TensorInfo};
 use odc_runtime::{Artifact, LoadError};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -92,6 +92,21 @@ fn file_bytes(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |m| m.len())
 }
 
+fn device(t: &TargetProgram) -> &'static str {
+    match &t.device {
+        Device::Cpu { arch, .. } => arch.name(),
+        Device::Gpu { language: Language::Wgsl, .. } => "GPUs, in WGSL",
+        Device::Gpu { language: Language::Spirv, .. } => "GPUs, in SPIR-V",
+        Device::Gpu { language: Language::Msl, .. } => "Apple GPUs, in Metal",
+    }
+}
+
+fn features(t: &TargetProgram) -> &[String] {
+    match &t.device {
+        Device::Cpu { features, .. } | Device::Gpu { features, .. } => features,
+    }
+}
+
 /// The most that one thread of any kernel needs.
 fn scratch(t: &TargetProgram, at: &dyn Fn(Slot) -> Option<i64>) -> Option<i64> {
     t.kernels.iter().try_fold(0, |most, k| Some(at(k.scratch_bytes)?.max(most)))
@@ -103,7 +118,7 @@ fn json(path: &Path, m: &Manifest, weight_bytes: u64, at: &dyn Fn(Slot) -> Optio
     let dim = |s: &odc_format::SymbolInfo| json!({ "name": s.name, "lo": s.lo, "hi": (s.hi != i64::MAX).then_some(s.hi), "multiple_of": s.multiple_of, "value": at(s.slot) });
     let target = |t: &TargetProgram| {
         json!({
-            "target": t.target, "arch": t.arch.name(), "features": t.features, "dispatches": dispatches(t), "code_bytes": code_bytes(t),
+            "target": t.target, "device": device(t), "features": features(t), "dispatches": dispatches(t), "code_bytes": code_bytes(t),
             "arena_formula": t.peak_text, "arena_bytes": at(t.arena_bytes), "scratch_bytes_per_thread": scratch(t, at),
             "kernels": t.kernels.iter().map(|k| json!({ "name": k.name, "bytes": k.len, "nodes": k.source })).collect::<Vec<_>>(),
         })
@@ -131,8 +146,8 @@ fn text(path: &Path, m: &Manifest, weight_bytes: u64, at: &dyn Fn(Slot) -> Optio
     }
     print(format!("  weights {}", show::bytes(weight_bytes)))?;
     for t in &m.targets {
-        let features = if t.features.is_empty() { String::new() } else { format!(" with {}", t.features.join(" ")) };
-        print(format!("  target  {} for {}{features}", t.target, t.arch.name()))?;
+        let with = if features(t).is_empty() { String::new() } else { format!(" with {}", features(t).join(" ")) };
+        print(format!("  target  {} for {}{with}", t.target, device(t)))?;
         print(format!("    {} dispatches of {} kernels, {} of code", dispatches(t), t.kernels.len(), show::bytes(code_bytes(t))))?;
         let bytes = at(t.arena_bytes).map(|v| format!("{v} bytes"));
         print(match bytes {

@@ -1,6 +1,6 @@
 //! The loop ops. Element-wise ops take scalars or vectors alike; offsets count elements, not bytes.
 
-use crate::core::{Binary, MANY, Scalar, Unary};
+use crate::core::{Binary, DType, MANY, Scalar, Unary};
 use crate::{attr_enum, ops};
 
 attr_enum! {
@@ -10,8 +10,25 @@ attr_enum! {
         Serial "serial",
         /// Independent; any thread, any order. Only as the last op of a kernel, counting from 0 in steps of 1.
         Grid "grid",
+        /// The invocations of a workgroup, all at once: the last op of a GPU kernel's grid loop, counting from 0 to a constant in steps
+        /// of 1. What one stores, another sees only after a `barrier`.
+        Block "block",
         /// Serial, and to be unrolled completely: the trip count is constant and small.
         Unrolled "unrolled",
+    }
+}
+
+attr_enum! {
+    /// Where an invocation stands in its subgroup.
+    LaneInfo {
+        /// Its position in the subgroup.
+        Lane "lane",
+        /// How many invocations the subgroup has.
+        Size "size",
+        /// Which subgroup of the workgroup it is.
+        Subgroup "subgroup",
+        /// How many subgroups the workgroup has.
+        Count "count",
     }
 }
 
@@ -38,6 +55,21 @@ ops! {
     Insert "insert" (2, 2) -> (1, 1) [0, 0] Pure { lane: u32 }
     /// byte offset: thread-local memory, 64-byte aligned if the offset is. Contents are undefined at first.
     Scratch "scratch" (1, 1) -> (1, 1) [0, 0] Pure {}
+    /// An array of `len` elements that the workgroup shares; in a kernel's outermost block. Contents are undefined at first.
+    Shared "shared" (0, 0) -> (1, 1) [0, 0] Pure { dtype: DType, len: u32 }
+    /// Waits for all invocations of the workgroup, and orders their accesses to workgroup and global memory. Where control flow is the
+    /// same for all.
+    Barrier "barrier" (0, 0) -> (0, 0) [0, 0] Write {}
+    /// ptr, offset, value: the 32-bit integer there becomes `f(it, value)`, at once for all observers.
+    Atomic "atomic" (3, 3) -> (0, 0) [0, 0] Write { f: Binary }
+    /// `f` (add, mul, min or max) over the values of a subgroup's invocations, in each of them. Where control flow is the same for all.
+    Subgroup "subgroup" (1, 1) -> (1, 1) [0, 0] Read { f: Binary }
+    /// A number about the invocation's subgroup.
+    Lane "lane" (0, 0) -> (1, 1) [0, 0] Read { info: LaneInfo }
+    /// An f32 rounded to half precision, as the low bits of a u32; the high ones are 0.
+    HalfBits "half_bits" (1, 1) -> (1, 1) [0, 0] Pure {}
+    /// The half-precision float in the low bits of a u32, as f32.
+    FromHalfBits "from_half_bits" (1, 1) -> (1, 1) [0, 0] Pure {}
     /// ptr, offset: one element, or as many neighbours as the result has lanes.
     Load "load" (2, 2) -> (1, 1) [0, 0] Read {}
     /// ptr, offset, value.

@@ -9,8 +9,10 @@ attr_enum! {
     Space {
         /// Buffers: arguments of the kernel.
         Global "global",
-        /// Memory of one thread, alive for one grid iteration.
+        /// Memory of one thread or invocation, alive for one grid iteration.
         Scratch "scratch",
+        /// Memory that the invocations of a workgroup share, alive for one grid iteration.
+        Workgroup "workgroup",
     }
 }
 

@@ -56,6 +56,10 @@ fn kernel(f: &Func, errors: &mut Vec<VerifyError>) {
             return;
         }
     }
+    block(f, &constant, &mut |op, message| {
+        let (func, op, loc) = (f.name.clone(), core::OpSet::info(&op.op).mnemonic.into(), op.loc.to_string());
+        errors.push(VerifyError { func, op, loc, message: message.into() });
+    });
     let mut fail = |message: String| errors.push(VerifyError { func: f.name.clone(), op: "func".into(), loc: String::new(), message });
     if !f.body.yields.is_empty() {
         fail("a kernel returns nothing; it stores".into());
@@ -67,6 +71,26 @@ fn kernel(f: &Func, errors: &mut Vec<VerifyError>) {
             LoopType::Index => dims = true,
             t => fail(format!("parameter {v} is {t}: parameters are ptr<…, global> first, then index")),
         }
+    }
+}
+
+/// The rules of a GPU kernel's block loop, and of what only it may hold.
+fn block(f: &Func, constant: &dyn Fn(Value) -> Option<i64>, fail: &mut dyn FnMut(&Operation, &str)) {
+    let is_block = |op: &Operation| matches!(op.op, Op::For { kind: LoopKind::Block });
+    let grid = f.body.ops.last().and_then(|op| op.regions.first());
+    let inner = grid.and_then(|g| g.ops.last()).filter(|op| is_block(op));
+    f.body.visit_ops(&mut |op| match op.op {
+        Op::For { kind: LoopKind::Block } if inner.is_none_or(|b| !std::ptr::eq(b, op)) => {
+            fail(op, "a block loop is the last op of the grid loop")
+        }
+        Op::Shared { .. } if !f.body.ops.iter().any(|o| std::ptr::eq(o, op)) => fail(op, "stands in the kernel's outermost block only"),
+        Op::Barrier {} | Op::Subgroup { .. } | Op::Lane { .. } if inner.is_none() => fail(op, "stands in a block loop only"),
+        _ => {}
+    });
+    let Some(op) = inner else { return };
+    let bounds: Vec<_> = op.operands.iter().take(3).map(|v| constant(*v)).collect();
+    if !matches!(bounds.as_slice(), [Some(0), Some(1..), Some(1)]) || !op.results.is_empty() {
+        fail(op, "a block loop counts from 0 to a constant in steps of 1 and carries nothing");
     }
 }
 
@@ -176,6 +200,37 @@ fn check(_: &Module, f: &Func, op: &Operation) -> Result<(), String> {
                 _ => Err(format!("the result is {r}, must be a pointer to scratch")),
             }
         }
+        (Op::Shared { dtype, len }, &[], &[r]) => {
+            if *len == 0 {
+                return Err("an array of no elements".into());
+            }
+            expect("the result", r, LoopType::Ptr(*dtype, Space::Workgroup))
+        }
+        (Op::Barrier {}, &[], &[]) => Ok(()),
+        (Op::Atomic { f }, &[p, at, v], &[]) => {
+            access(p, at, v)?;
+            let ok = matches!(f, Binary::Add | Binary::And | Binary::Or | Binary::Xor | Binary::Min | Binary::Max);
+            let word = matches!(v, LoopType::Scalar(DType::U32 | DType::I32));
+            if ok && word { Ok(()) } else { Err(format!("no atomic {f} on {v}")) }
+        }
+        (Op::Subgroup { f }, &[x], &[r]) => {
+            if !matches!(f, Binary::Add | Binary::Mul | Binary::Min | Binary::Max) {
+                return Err(format!("no {f} over a subgroup"));
+            }
+            match x {
+                LoopType::Scalar(d) if d != DType::Bool => expect("the result", r, x),
+                _ => Err(format!("no subgroup op on {x}")),
+            }
+        }
+        (Op::Lane { .. }, &[], &[r]) => expect("the result", r, LoopType::Index),
+        (Op::HalfBits {}, &[x], &[r]) => {
+            expect("the operand", x, LoopType::Scalar(DType::F32))?;
+            expect("the result", r, LoopType::Scalar(DType::U32))
+        }
+        (Op::FromHalfBits {}, &[x], &[r]) => {
+            expect("the operand", x, LoopType::Scalar(DType::U32))?;
+            expect("the result", r, LoopType::Scalar(DType::F32))
+        }
         (Op::Load {}, &[p, at], &[r]) => access(p, at, r),
         (Op::Store {}, &[p, at, v], &[]) => access(p, at, v),
         (Op::For { .. }, [lo, hi, step, init @ ..], results) => {
@@ -211,6 +266,13 @@ fn check(_: &Module, f: &Func, op: &Operation) -> Result<(), String> {
             | Op::Extract { .. }
             | Op::Insert { .. }
             | Op::Scratch {}
+            | Op::Shared { .. }
+            | Op::Barrier {}
+            | Op::Atomic { .. }
+            | Op::Subgroup { .. }
+            | Op::Lane { .. }
+            | Op::HalfBits {}
+            | Op::FromHalfBits {}
             | Op::Load {}
             | Op::Store {}
             | Op::For { .. }

@@ -13,11 +13,11 @@ use core::ops::Range;
 use xxhash_rust::xxh3::Xxh3;
 
 pub const MAGIC: [u8; 4] = *b"ODCA";
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Sections start at multiples of a page, so that a mapped section is aligned for everything.
 pub const SECTION_ALIGN: u64 = 4096;
-/// A cache line, and the widest vector.
-pub const WEIGHT_ALIGN: u64 = 64;
+/// The strictest offset of a binding in WebGPU; more than any vector needs.
+pub const WEIGHT_ALIGN: u64 = 256;
 pub const KERNEL_ALIGN: u64 = 16;
 /// Far beyond any model; bounds what a hostile file can ask for.
 pub const MAX_RANK: usize = 64;

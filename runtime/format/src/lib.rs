@@ -20,7 +20,10 @@ mod write;
 pub use container::{FORMAT_VERSION, KERNEL_ALIGN, MAGIC, MAX_RANK, SECTION_ALIGN, WEIGHT_ALIGN, is_artifact};
 pub use dtype::DType;
 pub use error::{FormatError, WriteError};
-pub use manifest::{Arch, BufferRef, Code, Command, Dispatch, Kernel, Manifest, SymbolInfo, TargetProgram, TensorInfo, WeightInfo};
+pub use manifest::{
+    Access, Arch, BufferRef, Code, Command, Device, Digests, Dispatch, GpuKernel, GpuLimits, Kernel, Language, Manifest, SymbolInfo,
+    TargetProgram, TensorInfo, WeightInfo,
+};
 pub use read::{ArtifactView, Layout};
 pub use shape::{Check, Condition, Instr, ShapeBuilder, ShapeError, ShapeFault, ShapeProgram, Slot};
 pub use validate::validate;

@@ -18,8 +18,21 @@ pub struct Manifest {
     pub shape_program: ShapeProgram,
     /// Ascending by offset; shared by all targets.
     pub weights: Vec<WeightInfo>,
+    /// SHA-256 of the parts that a page downloads, so that a damaged one is refused before it is used.
+    pub digests: Digests,
     /// The runtime takes the first one that the machine can run, so the best comes first.
     pub targets: Vec<TargetProgram>,
+}
+
+/// A browser has SHA-256 and no other fast hash; artifacts without GPU targets leave these empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Digests {
+    /// Of each code section, in order.
+    pub code: Vec<[u8; 32]>,
+    /// Bytes of a chunk of the weights section; the last one may be shorter.
+    pub chunk_bytes: u64,
+    /// Of each chunk, in order.
+    pub chunks: Vec<[u8; 32]>,
 }
 
 /// A dim that inputs decide. The runtime checks the bounds before anything runs.
@@ -55,11 +68,9 @@ pub struct WeightInfo {
 /// One compiled form of the model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetProgram {
-    /// "cpu"
+    /// "cpu", "wgsl", "spirv", "metal".
     pub target: String,
-    pub arch: Arch,
-    /// CPU features without which the kernels would fault: "avx", "fma".
-    pub features: Vec<String>,
+    pub device: Device,
     pub code: Code,
     pub kernels: Vec<Kernel>,
     pub commands: Vec<Command>,
@@ -68,6 +79,46 @@ pub struct TargetProgram {
     pub arena_bytes: Slot,
     /// `arena_bytes` as a formula for people.
     pub peak_text: String,
+}
+
+/// What runs the kernels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Device {
+    Cpu {
+        arch: Arch,
+        /// CPU features without which the kernels would fault: "avx", "fma".
+        features: Vec<String>,
+    },
+    Gpu {
+        language: Language,
+        /// WebGPU names of what the kernels use beyond the default: "shader-f16", "subgroups".
+        features: Vec<String>,
+        limits: GpuLimits,
+    },
+}
+
+/// What a GPU's kernels are written in. A code section holds one module a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Language {
+    /// UTF-8 text.
+    Wgsl,
+    /// 32-bit words, little-endian.
+    Spirv,
+    /// UTF-8 text.
+    Msl,
+}
+
+/// What the program needs of the device, in WebGPU's terms: no more than it uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GpuLimits {
+    /// maxStorageBuffersPerShaderStage
+    pub storage_buffers: u32,
+    /// maxStorageBufferBindingSize: of constants and of buffers whose size does not depend on the inputs.
+    pub binding_bytes: u64,
+    /// maxComputeInvocationsPerWorkgroup
+    pub invocations: u32,
+    /// maxComputeWorkgroupStorageSize
+    pub workgroup_bytes: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,18 +156,36 @@ pub enum Code {
     Linked,
 }
 
-/// `fn(buffers: *const *mut u8, dims: *const i64, scratch: *mut u8, begin: i64, end: i64)`: System V on x86-64,
+/// On a CPU `fn(buffers: *const *mut u8, dims: *const i64, scratch: *mut u8, begin: i64, end: i64)`: System V on x86-64,
 /// AAPCS64 on AArch64, position-independent, no relocations. Computes grid items `begin..end`, on any thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kernel {
     pub name: String,
-    /// In the code section, 16-byte aligned; 0 for linked kernels.
+    /// In the code section, 16-byte aligned; 0 for linked kernels. A GPU kernel is a module whose entry point has the kernel's name.
     pub offset: u64,
     pub len: u64,
     /// Bytes of private, 64-byte aligned memory that each thread needs.
     pub scratch_bytes: Slot,
     /// Names of the ONNX nodes that it computes.
     pub source: Vec<String>,
+    /// For GPU kernels.
+    pub gpu: Option<GpuKernel>,
+}
+
+/// How a GPU kernel is bound: group 0 has the buffers as bindings 0.., then, if there are dims, one uniform buffer of 32-bit
+/// signed sizes, padded to 16 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuKernel {
+    /// Invocations of a workgroup.
+    pub workgroup: [u32; 3],
+    /// One a buffer.
+    pub access: Vec<Access>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    Read,
+    ReadWrite,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,7 +201,9 @@ pub struct Dispatch {
     pub buffers: Vec<BufferRef>,
     /// `dims[k]` of the kernel, in this order.
     pub dims: Vec<Slot>,
-    /// How many grid items there are; none is legal.
+    /// Bytes of each buffer, for GPU targets: a binding is that large, rounded up to 16.
+    pub bytes: Vec<Slot>,
+    /// How many grid items there are; none is legal. On a GPU they are workgroups: of n, x = min(n, 65535) and y = ceil(n / x).
     pub grid: Slot,
     /// The least number of grid items that is worth a thread.
     pub grain: Slot,
@@ -149,4 +220,6 @@ pub enum BufferRef {
     Arena {
         offset: Slot,
     },
+    /// The memory of an output, outside the arena: the caller's, or the session's. Only for GPU targets.
+    Output(u32),
 }

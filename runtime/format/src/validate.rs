@@ -2,7 +2,7 @@
 //! on input shapes (sizes against the arena) is checked by the runtime when it binds them.
 
 use crate::{
-    BufferRef, Code, Command, FormatError, Instr, KERNEL_ALIGN, MAX_RANK, Manifest, Slot, TargetProgram, TensorInfo, WEIGHT_ALIGN,
+    BufferRef, Code, Command, Device, FormatError, Instr, KERNEL_ALIGN, MAX_RANK, Manifest, Slot, TargetProgram, TensorInfo, WEIGHT_ALIGN,
 };
 use alloc::{
     collections::BTreeSet,
@@ -44,6 +44,10 @@ pub fn validate(m: &Manifest, code_lens: &[u64], weights_len: u64) -> Checked {
         };
         end = stop;
     }
+    let d = &m.digests;
+    let wanted = if d.chunk_bytes == 0 { 0 } else { weights_len.div_ceil(d.chunk_bytes) };
+    ensure(d.chunks.len() as u64 == wanted, || "digests".into(), || format!("{} for {wanted} chunks", d.chunks.len()))?;
+    ensure(d.code.is_empty() || d.code.len() == code_lens.len(), || "digests".into(), || "not one a code section".into())?;
     ensure(!m.targets.is_empty(), || "targets".into(), || "there are none".into())?;
     m.targets.iter().enumerate().try_for_each(|(i, t)| target(m, i, t, code_lens))
 }
@@ -99,8 +103,9 @@ fn tensor(m: &Manifest, t: &TensorInfo, at: impl Fn() -> String) -> Checked {
     t.shape.iter().try_for_each(|&s| slot(m, s, &at))
 }
 
-fn buffer(m: &Manifest, b: BufferRef, at: impl Fn() -> String) -> Checked {
+fn buffer(m: &Manifest, b: BufferRef, gpu: bool, at: impl Fn() -> String) -> Checked {
     match b {
+        BufferRef::Output(k) => ensure(gpu && (k as usize) < m.outputs.len(), at, || format!("output {k} has no memory of its own")),
         BufferRef::Input(i) => ensure((i as usize) < m.inputs.len(), at, || format!("input {i} does not exist")),
         BufferRef::Weight { index, offset } => {
             let len = m.weights.get(index as usize).map(|w| w.len);
@@ -112,6 +117,7 @@ fn buffer(m: &Manifest, b: BufferRef, at: impl Fn() -> String) -> Checked {
 
 fn target(m: &Manifest, index: usize, t: &TargetProgram, code_lens: &[u64]) -> Checked {
     let here = || format!("target {index} \"{}\"", t.target);
+    let gpu = matches!(t.device, Device::Gpu { .. });
     let code_len = match t.code {
         Code::Linked => None,
         Code::Section(s) => {
@@ -124,6 +130,10 @@ fn target(m: &Manifest, index: usize, t: &TargetProgram, code_lens: &[u64]) -> C
     for (k, kernel) in t.kernels.iter().enumerate() {
         let at = || format!("{} kernel {k} \"{}\"", here(), kernel.name);
         slot(m, kernel.scratch_bytes, at)?;
+        ensure(kernel.gpu.is_some() == gpu, at, || "how it is bound does not fit the device".into())?;
+        if let Some(g) = &kernel.gpu {
+            ensure(g.workgroup.iter().all(|&n| n > 0), at, || "a workgroup has no invocations".into())?;
+        }
         if let Some(code_len) = code_len {
             let inside = kernel.offset.checked_add(kernel.len).is_some_and(|end| end <= code_len);
             ensure(inside && kernel.len > 0, at, || format!("{} bytes at {} of {code_len}", kernel.len, kernel.offset))?;
@@ -136,22 +146,30 @@ fn target(m: &Manifest, index: usize, t: &TargetProgram, code_lens: &[u64]) -> C
             Command::Dispatch(d) => {
                 ensure((d.kernel as usize) < t.kernels.len(), at, || format!("kernel {} does not exist", d.kernel))?;
                 for (k, &b) in d.buffers.iter().enumerate() {
-                    buffer(m, b, || format!("{} buffer {k}", at()))?;
+                    buffer(m, b, gpu, || format!("{} buffer {k}", at()))?;
                 }
-                for &s in d.dims.iter().chain([&d.grid, &d.grain]) {
+                if let Some(g) = t.kernels.get(d.kernel as usize).and_then(|k| k.gpu.as_ref()) {
+                    let n = d.buffers.len();
+                    ensure(d.bytes.len() == n && g.access.len() == n, at, || format!("{n} buffers, other numbers of sizes or bindings"))?;
+                    for (b, access) in d.buffers.iter().zip(&g.access) {
+                        let fixed = matches!(b, BufferRef::Input(_) | BufferRef::Weight { .. });
+                        ensure(!fixed || *access == crate::Access::Read, at, || "writes to an input or a weight".into())?;
+                    }
+                }
+                for &s in d.dims.iter().chain(&d.bytes).chain([&d.grid, &d.grain]) {
                     slot(m, s, at)?;
                 }
             }
             Command::Copy { src, dst, bytes } => {
-                buffer(m, *src, || format!("{} source", at()))?;
-                buffer(m, *dst, || format!("{} destination", at()))?;
+                buffer(m, *src, gpu, || format!("{} source", at()))?;
+                buffer(m, *dst, gpu, || format!("{} destination", at()))?;
                 slot(m, *bytes, at)?;
-                let writable = matches!(dst, BufferRef::Arena { .. });
-                ensure(writable, at, || "copies into memory that is not the arena".into())?;
+                let writable = matches!(dst, BufferRef::Arena { .. } | BufferRef::Output(_));
+                ensure(writable, at, || "copies into an input or a weight".into())?;
             }
         }
     }
     let (have, want) = (t.outputs.len(), m.outputs.len());
     ensure(have == want, here, || format!("{have} output places for {want} outputs"))?;
-    t.outputs.iter().enumerate().try_for_each(|(k, &b)| buffer(m, b, || format!("{} output {k}", here())))
+    t.outputs.iter().enumerate().try_for_each(|(k, &b)| buffer(m, b, gpu, || format!("{} output {k}", here())))
 }

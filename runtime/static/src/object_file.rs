@@ -7,7 +7,7 @@ use object::{
     SymbolScope,
     write::{Object, Relocation, SectionId, StandardSection, Symbol, SymbolId, SymbolSection},
 };
-use odc_format::{Arch, ArtifactView, Code, KERNEL_ALIGN, SECTION_ALIGN, to_vec};
+use odc_format::{Arch, ArtifactView, Code, Device, KERNEL_ALIGN, SECTION_ALIGN, to_vec};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectFormat {
@@ -37,9 +37,10 @@ pub fn write_object(artifact: &[u8], name: &str, target: usize, format: ObjectFo
     let mut program = view.manifest.targets.get(target).cloned().ok_or(StaticError::NoTarget { index: target, count })?;
     let Code::Section(section) = program.code else { return Err(StaticError::NoCode { index: target }) };
     let code = view.code(section);
-    let arch = match program.arch {
-        Arch::X86_64 => Architecture::X86_64,
-        Arch::Aarch64 => Architecture::Aarch64,
+    let arch = match &program.device {
+        Device::Cpu { arch: Arch::X86_64, .. } => Architecture::X86_64,
+        Device::Cpu { arch: Arch::Aarch64, .. } => Architecture::Aarch64,
+        Device::Gpu { .. } => return Err(StaticError::NoCode { index: target }),
     };
     let binary = match format {
         ObjectFormat::Elf => BinaryFormat::Elf,

@@ -36,6 +36,7 @@ impl<'a> Lower<'a, '_> {
         }
         let (lo, hi, runs) = match kind {
             LoopKind::Grid => (self.frame.begin, self.frame.end, false),
+            LoopKind::Block => return self.unsupported("a block loop", "only GPU kernels have it"),
             LoopKind::Serial | LoopKind::Unrolled => {
                 (self.get(*lo)?, self.get(*hi)?, matches!((known_lo, known_hi), (Some(l), Some(h)) if l < h))
             }

@@ -265,6 +265,16 @@ impl<'a> Lower<'a, '_> {
                 self.set(r, y, Some(op));
             }
             (
+                Op::Shared { .. }
+                | Op::Barrier {}
+                | Op::Atomic { .. }
+                | Op::Subgroup { .. }
+                | Op::Lane { .. }
+                | Op::HalfBits {}
+                | Op::FromHalfBits {},
+                ..,
+            ) => return self.unsupported(op.op.info().mnemonic, "only GPU kernels have it"),
+            (
                 Op::Const { .. }
                 | Op::Unary { .. }
                 | Op::Binary { .. }

@@ -78,8 +78,14 @@ pub fn sample(arch: Arch) -> Sample {
     let mut code = SCALE.to_vec();
     code.resize(64, 0xcc);
     code.extend(ROW_SUM);
-    let kernel =
-        |name: &str, offset, len, scratch_bytes| Kernel { name: name.into(), offset, len, scratch_bytes, source: vec![format!("/{name}")] };
+    let kernel = |name: &str, offset, len, scratch_bytes| Kernel {
+        name: name.into(),
+        offset,
+        len,
+        scratch_bytes,
+        source: vec![format!("/{name}")],
+        gpu: None,
+    };
     let weight = |value: &[f32]| value.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
     let weights = vec![weight(&[7.0]), weight(&WEIGHT)];
     let mut infos: Vec<WeightInfo> =
@@ -89,8 +95,7 @@ pub fn sample(arch: Arch) -> Sample {
     let w = BufferRef::Weight { index: 1, offset: 0 };
     let target = TargetProgram {
         target: "cpu".into(),
-        arch,
-        features: vec![],
+        device: Device::Cpu { arch, features: vec![] },
         code: Code::Section(0),
         kernels: vec![kernel("scale", 0, SCALE.len() as u64, zero), kernel("row_sum", 64, ROW_SUM.len() as u64, four)],
         commands: vec![
@@ -98,10 +103,18 @@ pub fn sample(arch: Arch) -> Sample {
                 kernel: 0,
                 buffers: vec![BufferRef::Input(0), w, arena(zero)],
                 dims: vec![cols],
+                bytes: vec![],
                 grid: items,
                 grain,
             }),
-            Command::Dispatch(Dispatch { kernel: 1, buffers: vec![arena(zero), arena(sum_at)], dims: vec![cols], grid: n, grain }),
+            Command::Dispatch(Dispatch {
+                kernel: 1,
+                buffers: vec![arena(zero), arena(sum_at)],
+                dims: vec![cols],
+                bytes: vec![],
+                grid: n,
+                grain,
+            }),
             Command::Copy { src: arena(sum_at), dst: arena(copy_at), bytes: sum_bytes },
         ],
         outputs: vec![arena(zero), arena(copy_at), BufferRef::Input(0), w],
@@ -122,6 +135,7 @@ pub fn sample(arch: Arch) -> Sample {
             ],
             shape_program: b.finish(),
             weights: infos,
+            digests: Digests::default(),
             targets: vec![target],
         },
         code,
