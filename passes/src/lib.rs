@@ -6,5 +6,8 @@ pub mod expand;
 pub mod fuse;
 pub mod lower_loop;
 pub mod lower_tensor;
+pub mod machine;
 pub mod plan;
 pub mod schedule;
+
+pub use machine::{Gpu, Machine};

@@ -33,6 +33,8 @@ pub struct Kernel {
     pub grain: Dim,
     /// Private memory of one thread.
     pub scratch_bytes: Dim,
+    /// How it works, in a line for people: the schedule and its sizes.
+    pub note: String,
 }
 
 /// An input or output of the model.

@@ -7,6 +7,7 @@ mod absorb;
 mod group;
 mod inline;
 
+use crate::Machine;
 pub(crate) use group::by_row;
 use odc_ir::core::{Block, Loc, Ranges, Value};
 use odc_ir::tensor::{self, Func, Module, Op, Operation, Schedule};
@@ -58,6 +59,13 @@ impl Work {
             }
         }
         def
+    }
+}
+
+/// Groups the ops of every function into dispatches, as the machine wants them.
+pub fn fuse_for(module: &mut Module, machine: &Machine) {
+    match machine {
+        Machine::Cpu | Machine::Gpu(_) => fuse(module),
     }
 }
 

@@ -10,6 +10,7 @@ mod opaque;
 mod scatter;
 mod stage;
 
+use crate::Machine;
 use emit::Emit;
 use flat::FlatOp;
 use loops::Stage;
@@ -28,6 +29,13 @@ pub struct LowerError {
 /// The counter of the thread grid.
 fn grid_sym() -> Sym {
     Sym::new("$grid")
+}
+
+/// Lowers every dispatch for a machine, as its schedule says.
+pub fn lower_for(module: &Module, machine: &Machine) -> Result<Vec<Kernel>, LowerError> {
+    match machine {
+        Machine::Cpu | Machine::Gpu(_) => lower(module),
+    }
 }
 
 /// Lowers every dispatch of the model's function, in order.
@@ -82,7 +90,7 @@ fn lower_dispatch(func: &Func, op: &Operation, schedule: &Schedule, ranges: &Ran
     let grid = e.reveal(&grid);
     let (mut kernel, dims, scratch_bytes) = e.finish();
     kernel.name = kernel_name(block, schedule);
-    Ok(Kernel { func: kernel, dims, grid, grain: schedule.grain.clone(), scratch_bytes })
+    Ok(Kernel { func: kernel, dims, grid, grain: schedule.grain.clone(), scratch_bytes, note: String::new() })
 }
 
 fn kernel_name(block: &Block, schedule: &Schedule) -> String {

@@ -48,7 +48,7 @@ fn kernel(name: &str, buffers: usize, dims: Vec<Dim>) -> Kernel {
         func.param(&format!("d{k}"), loops::LoopType::Index);
     }
     Builder::<Loop>::new(&mut func).finish(&[]);
-    Kernel { func, dims, grid: Dim::ONE, grain: Dim::ONE, scratch_bytes: Dim::ZERO }
+    Kernel { func, dims, grid: Dim::ONE, grain: Dim::ONE, scratch_bytes: Dim::ZERO, note: String::new() }
 }
 
 fn kernels(m: &Module) -> Vec<Kernel> {

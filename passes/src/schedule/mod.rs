@@ -4,6 +4,7 @@
 pub(crate) mod contraction;
 mod pack;
 
+use crate::Machine;
 use crate::fuse::by_row;
 use crate::lower_loop::flat::flatten;
 use contraction::{Contraction, contraction, extent};
@@ -27,6 +28,13 @@ const GRAIN: i64 = 50_000;
 const ITEM: i64 = 4096;
 /// Grid items a dispatch should have so that a few threads stay busy.
 const ITEMS: i64 = 16;
+
+/// Chooses schedules for a machine.
+pub fn schedule_for(module: &mut Module, machine: &Machine) {
+    match machine {
+        Machine::Cpu | Machine::Gpu(_) => schedule(module),
+    }
+}
 
 /// Chooses the schedule of every dispatch, and packs constant operands.
 pub fn schedule(module: &mut Module) {
