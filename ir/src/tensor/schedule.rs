@@ -9,8 +9,12 @@ attr_enum! {
     Template {
         /// Loops over the result: maps, and reductions by rows.
         Loops "loops",
-        /// A contraction in register tiles over packed or direct operands.
+        /// A contraction in register tiles over packed or direct operands; on a GPU over tiles that a workgroup shares.
         Gemm "gemm",
+        /// On a GPU: a workgroup computes one row of each stage, reductions included.
+        Rows "rows",
+        /// On a GPU: a contraction of few rows, its depth split over invocations.
+        Gemv "gemv",
     }
 }
 
@@ -26,7 +30,8 @@ attr_enum! {
     }
 }
 
-/// The record. Loops use `grid`, `vector`, `unroll`; a gemm also `tile` (rows, columns of the register tile), `block`
+/// The record. On a GPU: [`Schedule::local`] invocations a workgroup; `tile` is the register tile, `block` rows, columns and depth of the
+/// shared tiles (gemm) or columns and parts of the depth (gemv, `vector` 2 if neighbours go along the depth). On a CPU loops use `grid`, `vector`, `unroll`; a gemm also `tile` (rows, columns of the register tile), `block`
 /// (rows, columns, depth of the cache block) and the operands' access.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Schedule {
@@ -41,11 +46,15 @@ pub struct Schedule {
     pub access: Vec<Access>,
     /// Least grid items worth a thread of their own.
     pub grain: Dim,
+    /// Invocations of a workgroup; none on a CPU.
+    pub local: Vec<i64>,
+    /// Reduce by subgroups where invocations reduce together.
+    pub subgroup: bool,
 }
 
 impl Schedule {
     pub fn loops(grid: usize, vector: u32) -> Self {
-        Schedule { template: Template::Loops, grid, vector, unroll: 1, tile: vec![], block: vec![], access: vec![], grain: Dim::ONE }
+        Schedule { template: Template::Loops, grid, vector, unroll: 1, tile: vec![], block: vec![], access: vec![], grain: Dim::ONE, local: vec![], subgroup: false }
     }
 }
 
@@ -78,4 +87,4 @@ macro_rules! record_attr {
         }
     };
 }
-record_attr!(Schedule { template, grid, vector, unroll, tile, block, access, grain });
+record_attr!(Schedule { template, grid, vector, unroll, tile, block, access, grain, local, subgroup });

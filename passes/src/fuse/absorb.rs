@@ -125,6 +125,9 @@ fn absorb_map(w: &mut Work, k: usize, consumer: usize) -> Option<()> {
         Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => return None,
     };
     let tail = compose(tail, &mut merged.operands, c_body, &c.operands, slot, &dims)?;
+    if !w.bindable(merged.operands.iter().filter(|v| **v != value)) {
+        return None;
+    }
     let new_store: Vec<Dim> = c_store.iter().map(&dims).collect();
     match &mut merged.op {
         Op::Map { body, store, .. } => (*body, *store) = (tail, new_store),

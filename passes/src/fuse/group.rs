@@ -22,7 +22,7 @@ pub(super) fn group(w: &Work) -> Vec<Vec<usize>> {
         let mut joined = None;
         for v in &op.operands {
             let Some(g) = def[v.index()].and_then(|d| group_of[d]) else { continue };
-            if joined.is_none() && may_join(w, &def, &groups[g], k, op) {
+            if joined.is_none() && may_join(w, &def, &groups[g], k, op) && w.fits_with(&groups[g].0, k) {
                 joined = Some(g);
             }
         }
@@ -68,16 +68,18 @@ fn common(a: &[(Sym, Dim)], b: &[(Sym, Dim)]) -> usize {
 
 fn may_join(w: &Work, def: &[Option<usize>], group: &(Vec<usize>, Axes), k: usize, op: &Operation) -> bool {
     let (members, shared) = group;
-    if members.len() >= MAX_STAGES || is_contraction(&op.op) || !matches!(op.op, Op::Map { .. } | Op::Reduce { .. }) {
+    let (starts, ends) = (w.starts_attention(def, members, k), w.ends_attention(members, k));
+    if members.len() >= MAX_STAGES || (is_contraction(&op.op) && !ends) || !matches!(op.op, Op::Map { .. } | Op::Reduce { .. }) {
         return false;
     }
     let ops = || members.iter().filter_map(|m| w.ops[*m].as_ref()).chain([op]);
-    if ops().any(|o| is_contraction(&o.op)) || !ops().any(|o| matches!(o.op, Op::Reduce { .. })) {
+    let attention = starts || w.gpu.is_some() && members.len() > 1;
+    if (!attention && ops().any(|o| is_contraction(&o.op))) || !ops().any(|o| matches!(o.op, Op::Reduce { .. })) {
         return false;
     }
     let depth = common(shared, leading(&op.op));
     // Fewer shared rows would take parallelism away from what is already there.
-    if depth == 0 || depth < shared.len() {
+    if depth == 0 || depth + usize::from(starts) < shared.len() {
         return false;
     }
     // Every value that travels inside must stay within its row.

@@ -106,6 +106,10 @@ fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Option<Vec<Reade
                     if !(movement || !is_contraction(&op.op) || (scaled && read_once(op, v))) || !substitutable(w, op, v, &shapes) {
                         return None;
                     }
+                    let from = w.ops[k].as_ref()?.operands.iter();
+                    if !w.bindable(op.operands.iter().filter(|o| **o != v).chain(from)) {
+                        return None;
+                    }
                     found.push(Reader { consumer: u, value: v, shapes: shapes.clone() });
                 }
                 Op::Constant { .. } | Op::Scatter { .. } | Op::Dispatch { .. } => return None,

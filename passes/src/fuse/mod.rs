@@ -4,13 +4,15 @@
 //! Greedy and always-better: nothing is computed twice but index arithmetic and a few cheap element operations.
 
 mod absorb;
+mod gpu;
 mod group;
 mod inline;
 
-use crate::Machine;
+use crate::{Gpu, Machine};
 pub(crate) use group::by_row;
-use odc_ir::core::{Block, Loc, Ranges, Value};
+use odc_ir::core::{Block, Loc, Ranges, Sym, Symbol, Value};
 use odc_ir::tensor::{self, Func, Module, Op, Operation, Schedule};
+use std::collections::BTreeMap;
 
 /// A function's ops while they merge: `None` once absorbed. Positions keep the order of execution.
 struct Work {
@@ -19,14 +21,20 @@ struct Work {
     users: Vec<Vec<usize>>,
     func: Func,
     ranges: Ranges,
+    symbols: BTreeMap<Sym, Symbol>,
+    /// Limits, where kernels are for a GPU.
+    gpu: Option<Gpu>,
+    /// New ops to stand before each op.
+    before: Vec<Vec<Operation>>,
 }
 
 const OUTPUT: usize = usize::MAX;
 
 impl Work {
-    fn new(mut func: Func, ranges: Ranges) -> Self {
+    fn new(mut func: Func, ranges: Ranges, symbols: BTreeMap<Sym, Symbol>, gpu: Option<Gpu>) -> Self {
         let ops: Vec<_> = std::mem::take(&mut func.body.ops).into_iter().map(Some).collect();
-        let mut w = Work { ops, users: vec![], func, ranges };
+        let before = vec![vec![]; ops.len()];
+        let mut w = Work { ops, users: vec![], func, ranges, symbols, gpu, before };
         w.count_users();
         w
     }
@@ -65,16 +73,21 @@ impl Work {
 /// Groups the ops of every function into dispatches, as the machine wants them.
 pub fn fuse_for(module: &mut Module, machine: &Machine) {
     match machine {
-        Machine::Cpu | Machine::Gpu(_) => fuse(module),
+        Machine::Cpu => fuse_with(module, None),
+        Machine::Gpu(gpu) => fuse_with(module, Some(*gpu)),
     }
 }
 
 /// Groups the ops of every function into dispatches.
 pub fn fuse(module: &mut Module) {
-    let ranges = module.ranges();
+    fuse_with(module, None);
+}
+
+fn fuse_with(module: &mut Module, gpu: Option<Gpu>) {
+    let (ranges, symbols) = (module.ranges(), module.symbols.clone());
     for func in &mut module.funcs {
         let name = func.name.clone();
-        let mut w = Work::new(std::mem::replace(func, Func::new(&name)), ranges.clone());
+        let mut w = Work::new(std::mem::replace(func, Func::new(&name)), ranges.clone(), symbols.clone(), gpu);
         loop {
             let before = w.ops.iter().flatten().count();
             absorb::absorb(&mut w);
@@ -84,6 +97,7 @@ pub fn fuse(module: &mut Module) {
                 break;
             }
         }
+        gpu::limit_operands(&mut w);
         let groups = group::group(&w);
         *func = wrap(w, &groups);
     }
@@ -110,10 +124,11 @@ fn wrap(mut w: Work, groups: &[Vec<usize>]) -> Func {
     }
     let mut out = vec![];
     let users = w.users.clone();
+    let spilled: Vec<Vec<Value>> = groups.iter().map(|g| w.spilled(g)).collect();
     for (k, g) in group_at.iter().enumerate() {
         if let Some(g) = *g {
             let members: Vec<Operation> = groups[g].iter().filter_map(|m| w.ops[*m].take()).collect();
-            out.push(dispatch(&mut w.func, members, &groups[g], &users));
+            out.push(dispatch(&mut w.func, members, &groups[g], &users, &spilled[g]));
         } else if let Some(op) = w.ops[k].take_if(|o| matches!(o.op, Op::Constant { .. } | Op::View {} | Op::Dispatch { .. })) {
             out.push(op);
         }
@@ -122,7 +137,8 @@ fn wrap(mut w: Work, groups: &[Vec<usize>]) -> Func {
     w.func
 }
 
-fn dispatch(func: &mut Func, members: Vec<Operation>, positions: &[usize], users: &[Vec<usize>]) -> Operation {
+/// One region of `members`. Its results are what others read, and the rows that a GPU's workgroup has no room for.
+fn dispatch(func: &mut Func, members: Vec<Operation>, positions: &[usize], users: &[Vec<usize>], spilled: &[Value]) -> Operation {
     let inner: Vec<Value> = members.iter().flat_map(|o| o.results.clone()).collect();
     let mut operands: Vec<Value> = vec![];
     for v in members.iter().flat_map(|o| &o.operands) {
@@ -130,7 +146,8 @@ fn dispatch(func: &mut Func, members: Vec<Operation>, positions: &[usize], users
             operands.push(*v);
         }
     }
-    let outer_results: Vec<Value> = inner.iter().copied().filter(|v| users[v.index()].iter().any(|u| !positions.contains(u))).collect();
+    let leaves = |v: &Value| spilled.contains(v) || users[v.index()].iter().any(|u| !positions.contains(u));
+    let outer_results: Vec<Value> = inner.iter().copied().filter(leaves).collect();
     let mut rename = |v: Value| func.value(func.types[v.index()].clone());
     let args: Vec<Value> = operands.iter().map(|v| rename(*v)).collect();
     let inner_new: Vec<Value> = inner.iter().map(|v| rename(*v)).collect();

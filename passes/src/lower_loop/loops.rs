@@ -22,6 +22,8 @@ pub(super) struct Stage {
     pub op: FlatOp,
     pub pointers: Vec<Value>,
     pub result: Value,
+    /// May elements be computed several at a time?
+    pub vectors: bool,
 }
 
 impl Stage {
@@ -105,7 +107,7 @@ impl Stage {
     }
 
     /// One element (or one vector of them): body, reduction, epilogue, store.
-    fn element(&self, e: &mut Emit, lanes: Option<&Lanes>) {
+    pub(super) fn element(&self, e: &mut Emit, lanes: Option<&Lanes>) {
         let (program, acc) = match self.op.kind {
             None => (&self.op.body, None),
             Some(kind) => (&self.op.epilogue, Some(self.reduce(e, kind, lanes))),
@@ -201,7 +203,7 @@ impl Stage {
 
     /// The last reduced axis as lanes, if the body reads f32 with unit or no stride along it.
     fn lanes_over_reduction(&self, _e: &Emit) -> Option<Lanes> {
-        let (s, n) = self.op.raxes.last()?;
+        let (s, n) = self.op.raxes.last().filter(|_| self.vectors)?;
         if n.as_const().is_some_and(|c| c < 8) || self.op.body.result_dtype() != DType::F32 {
             return None;
         }
@@ -310,7 +312,7 @@ impl Stage {
 }
 
 #[allow(clippy::too_many_arguments)]
-fn combine_program(
+pub(super) fn combine_program(
     e: &mut Emit,
     op: &FlatOp,
     term: &odc_ir::tensor::Program,
@@ -339,7 +341,7 @@ fn combine_program(
     }
 }
 
-fn combine(kind: ReduceKind) -> Binary {
+pub(super) fn combine(kind: ReduceKind) -> Binary {
     match kind {
         ReduceKind::Sum => Binary::Add,
         ReduceKind::Prod => Binary::Mul,

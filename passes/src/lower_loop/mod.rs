@@ -5,6 +5,7 @@ mod emit;
 mod expr;
 pub(crate) mod flat;
 mod gemm;
+mod gpu;
 mod loops;
 mod opaque;
 mod scatter;
@@ -33,19 +34,21 @@ fn grid_sym() -> Sym {
 
 /// Lowers every dispatch for a machine, as its schedule says.
 pub fn lower_for(module: &Module, machine: &Machine) -> Result<Vec<Kernel>, LowerError> {
-    match machine {
-        Machine::Cpu | Machine::Gpu(_) => lower(module),
-    }
+    lower_with(module, matches!(machine, Machine::Gpu(_)))
 }
 
 /// Lowers every dispatch of the model's function, in order.
 pub fn lower(module: &Module) -> Result<Vec<Kernel>, LowerError> {
+    lower_with(module, false)
+}
+
+fn lower_with(module: &Module, gpu: bool) -> Result<Vec<Kernel>, LowerError> {
     let ranges = module.ranges();
     let mut kernels = vec![];
     for func in &module.funcs {
         for op in &func.body.ops {
             if let Op::Dispatch { schedule } = &op.op {
-                kernels.push(lower_dispatch(func, op, schedule, &ranges)?);
+                kernels.push(lower_dispatch(func, op, schedule, &ranges, gpu)?);
             }
         }
     }
@@ -72,7 +75,7 @@ impl Region<'_> {
     }
 }
 
-fn lower_dispatch(func: &Func, op: &Operation, schedule: &Schedule, ranges: &Ranges) -> Result<Kernel, LowerError> {
+fn lower_dispatch(func: &Func, op: &Operation, schedule: &Schedule, ranges: &Ranges, gpu: bool) -> Result<Kernel, LowerError> {
     let fail = |message: &str| LowerError { loc: op.loc.to_string(), message: message.into() };
     let [block] = op.regions.as_slice() else { return Err(fail("a dispatch has one region")) };
     let mut e = Emit::new("kernel", ranges.clone());
@@ -82,15 +85,26 @@ fn lower_dispatch(func: &Func, op: &Operation, schedule: &Schedule, ranges: &Ran
         region.pointers.push((*v, p));
     }
     let grid = match schedule.template {
+        _ if gpu => gpu::lower(&mut e, &mut region),
         Template::Loops if block.ops.iter().any(|o| matches!(o.op, Op::Scatter { .. })) => scatter::lower(&mut e, &region),
         Template::Loops => lower_loops(&mut e, &mut region),
         Template::Gemm => gemm::lower(&mut e, &region),
+        // Only chosen for GPUs.
+        Template::Rows | Template::Gemv => None,
     };
     let grid = grid.ok_or_else(|| fail("its region does not fit its schedule"))?;
     let grid = e.reveal(&grid);
     let (mut kernel, dims, scratch_bytes) = e.finish();
     kernel.name = kernel_name(block, schedule);
-    Ok(Kernel { func: kernel, dims, grid, grain: schedule.grain.clone(), scratch_bytes, note: String::new() })
+    Ok(Kernel { func: kernel, dims, grid, grain: schedule.grain.clone(), scratch_bytes, note: note(block, func, schedule) })
+}
+
+/// What the kernel computes and how, for people.
+fn note(block: &Block, func: &Func, schedule: &Schedule) -> String {
+    let mut text = String::new();
+    odc_ir::core::Attr::print(schedule, &mut text);
+    let shapes = |vs: &[Value]| vs.iter().map(|v| func.ty(*v).to_string()).collect::<Vec<_>>().join(", ");
+    format!("({}) -> ({}) {text}", shapes(&block.args), shapes(&block.yields))
 }
 
 fn kernel_name(block: &Block, schedule: &Schedule) -> String {
@@ -131,7 +145,7 @@ fn lower_loops(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
     for op in ops {
         let pointers = region.source_pointers(&op)?;
         let result = region.pointer(op.result)?;
-        stages.push(Stage { op, pointers, result });
+        stages.push(Stage { op, pointers, result, vectors: true });
     }
     // The first inner axis may be cut into blocks, one a grid item.
     let block = region.schedule.block.first().copied().unwrap_or(0);

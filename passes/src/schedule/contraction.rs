@@ -37,10 +37,20 @@ pub(crate) fn drop_ones(d: &Dim, op: &Op) -> Dim {
 /// Reads `op` as a contraction of f32 operands, oriented so that the left side needs no staging and, where there is a choice,
 /// columns are contiguous in the result.
 pub(crate) fn contraction(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges) -> Option<Contraction> {
+    read(op, types, ranges, false)
+}
+
+/// The same where both operands are staged: neither needs to be readable in place, and half floats are welcome.
+pub(crate) fn contraction_any(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges) -> Option<Contraction> {
+    read(op, types, ranges, true)
+}
+
+fn read(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, staged: bool) -> Option<Contraction> {
     let Op::Reduce { axes, raxes, kind: ReduceKind::Sum, store, body, .. } = &op.op else { return None };
     let root = body.root?;
     let Expr::Binary(Binary::Mul, a, b) = body.get(root) else { return None };
-    if body.dtype(root) != DType::F32 {
+    let accepted = |d: DType| d == DType::F32 || (staged && d == DType::F16);
+    if !accepted(body.dtype(root)) {
         return None;
     }
     let all = ranges.with_axes(axes.iter().chain(raxes).map(|(s, e)| (s, e)));
@@ -70,7 +80,7 @@ pub(crate) fn contraction(op: &Operation, types: &dyn Fn(Value) -> TensorType, r
     let inner = |group: &Axes| group.last().is_some_and(|(s, _)| to.linear_in(s).is_some_and(|(c, _)| c.is(1)));
     let (direct_a, direct_b) = (a.direct(&k, &all), b.direct(&k, &all));
     // Left is what can be read in place; right is where the result is contiguous.
-    let swap = match (direct_a, direct_b) {
+    let swap = match if staged { (true, true) } else { (direct_a, direct_b) } {
         (true, false) => false,
         (false, true) => true,
         (false, false) => return None,
@@ -95,7 +105,7 @@ fn side(op: &Operation, body: &Program, e: ExprId, types: &dyn Fn(Value) -> Tens
         }
         _ => (e, vec![]),
     };
-    let Expr::Load { operand, dtype: DType::F32, index } = body.get(load) else { return None };
+    let Expr::Load { operand, dtype: DType::F32 | DType::F16, index } = body.get(load) else { return None };
     let value = *op.operands.get(*operand as usize)?;
     let shape = types(value).shape;
     let dims = dims_of(index)?;

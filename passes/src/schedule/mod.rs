@@ -2,6 +2,7 @@
 //! measuring; constant operands of contractions are laid out as the tile reads them.
 
 pub(crate) mod contraction;
+mod gpu;
 mod pack;
 
 use crate::Machine;
@@ -32,7 +33,19 @@ const ITEMS: i64 = 16;
 /// Chooses schedules for a machine.
 pub fn schedule_for(module: &mut Module, machine: &Machine) {
     match machine {
-        Machine::Cpu | Machine::Gpu(_) => schedule(module),
+        Machine::Cpu => schedule(module),
+        Machine::Gpu(gpu) => {
+            let (ranges, symbols) = (module.ranges(), module.symbols.clone());
+            for func in &mut module.funcs {
+                for at in 0..func.body.ops.len() {
+                    let Some(block) = func.body.ops[at].regions.first() else { continue };
+                    let chosen = gpu::choose(func, block, &ranges, &symbols, gpu);
+                    if let Op::Dispatch { schedule } = &mut func.body.ops[at].op {
+                        *schedule = chosen;
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -61,7 +74,7 @@ pub fn schedule(module: &mut Module) {
 }
 
 /// A likely value of `d`.
-fn hint(d: &Dim, symbols: &BTreeMap<Sym, Symbol>) -> i64 {
+pub(crate) fn hint(d: &Dim, symbols: &BTreeMap<Sym, Symbol>) -> i64 {
     let value = |s: &Sym| symbols.get(s).map(|k| HINT.clamp(k.lo, k.hi.unwrap_or(i64::MAX).max(k.lo)));
     d.eval(&value).unwrap_or(HINT).max(1)
 }
@@ -119,22 +132,25 @@ fn single(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, 
 
 /// Several stages: the axes they share are the grid.
 fn rows(ops: &[Operation], symbols: &BTreeMap<Sym, Symbol>) -> Schedule {
+    let terms = |o: &Operation| if let Op::Reduce { raxes, .. } = &o.op { hint(&extent(raxes), symbols) } else { 0 };
+    let work = ops.iter().map(terms).fold(0, i64::saturating_add);
+    let mut s = Schedule::loops(rows_depth(ops), 4);
+    s.grain = Dim::from((GRAIN / work.max(1)).max(1));
+    s
+}
+
+/// How many leading axes several stages share so that each row is by itself.
+pub(crate) fn rows_depth(ops: &[Operation]) -> usize {
     let axes_of = |o: &Operation| -> Axes {
         match &o.op {
-            Op::Map { axes, .. } | Op::Reduce { axes, .. } => axes.clone(),
+            Op::Map { axes, .. } => axes.iter().take(axes.len().saturating_sub(1)).cloned().collect(),
+            Op::Reduce { axes, .. } => axes.iter().take(axes.iter().rposition(|(_, n)| !n.is(1)).map_or(0, |k| k + 1)).cloned().collect(),
             Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => vec![],
         }
     };
     let mut shared: Option<Axes> = None;
-    let mut work = 0i64;
     for o in ops {
-        let mut axes = axes_of(o);
-        if let Op::Reduce { axes: a, raxes, .. } = &o.op {
-            axes.truncate(a.iter().rposition(|(_, n)| !n.is(1)).map_or(0, |k| k + 1));
-            work = work.saturating_add(hint(&extent(raxes), symbols));
-        } else {
-            axes.pop();
-        }
+        let axes = axes_of(o);
         shared = Some(match shared {
             None => axes,
             Some(s) => s.iter().zip(&axes).take_while(|(a, b)| a == b).map(|(a, _)| a.clone()).collect(),
@@ -147,10 +163,7 @@ fn rows(ops: &[Operation], symbols: &BTreeMap<Sym, Symbol>) -> Schedule {
             user.operands.iter().all(|v| producer(v).is_none_or(|p| by_row(p, user, *v, depth)))
         })
     };
-    let depth = (0..=shared.map_or(0, |s| s.len())).rev().find(|d| apart(*d)).unwrap_or(0);
-    let mut s = Schedule::loops(depth, 4);
-    s.grain = Dim::from((GRAIN / work.max(1)).max(1));
-    s
+    (0..=shared.map_or(0, |s| s.len())).rev().find(|d| apart(*d)).unwrap_or(0)
 }
 
 fn gemm(c: &Contraction, func: &Func, at: usize, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>) -> Option<Schedule> {
@@ -210,6 +223,8 @@ fn gemm(c: &Contraction, func: &Func, at: usize, ranges: &Ranges, symbols: &BTre
             },
         ],
         grain: Dim::from((GRAIN / work).max(1)),
+        local: vec![],
+        subgroup: false,
     })
 }
 

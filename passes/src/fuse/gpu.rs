@@ -1,0 +1,177 @@
+//! What fusing must heed on a GPU: a kernel has few buffers, the rows between its stages lie in the memory that a workgroup shares
+//! (or, where they do not fit or have no known size, in a result of their own), and attention is one kernel while its scores are short.
+
+use super::inline::is_contraction;
+use super::{OUTPUT, Work};
+use crate::schedule::{hint, rows_depth};
+use odc_ir::core::{Dim, Value};
+use odc_ir::tensor::{Expr, ExprId, Index, Op, Operation, Program, ReduceKind};
+use std::collections::BTreeSet;
+
+/// Scores of one query up to which attention is one kernel: every query reads all keys again, so that long ones are better tiled.
+const LONGEST_SCORES: i64 = 512;
+/// Shared memory kept for partial reductions.
+const PARTIAL_BYTES: i64 = 4 * 256;
+
+impl Work {
+    /// May one kernel read these values and write one more?
+    pub(super) fn bindable<'a>(&self, operands: impl IntoIterator<Item = &'a Value>) -> bool {
+        let Some(gpu) = self.gpu else { return true };
+        let distinct: BTreeSet<&Value> = operands.into_iter().collect();
+        distinct.len() < gpu.storage_buffers as usize
+    }
+
+    /// The values that a dispatch of `members` reads, and how many it writes for others.
+    fn boundary(&self, members: &[usize]) -> (BTreeSet<Value>, usize) {
+        let ops = || members.iter().filter_map(|m| self.ops[*m].as_ref());
+        let inner: BTreeSet<Value> = ops().flat_map(|o| o.results.iter().copied()).collect();
+        let reads = ops().flat_map(|o| o.operands.iter().copied()).filter(|v| !inner.contains(v)).collect();
+        let writes = inner.iter().filter(|v| self.users[v.index()].iter().any(|u| *u == OUTPUT || !members.contains(u))).count();
+        (reads, writes)
+    }
+
+    /// Would `members` with op `k` still have few enough buffers, rows that do not fit included?
+    pub(super) fn fits_with(&self, members: &[usize], k: usize) -> bool {
+        let Some(gpu) = self.gpu else { return true };
+        let all: Vec<usize> = members.iter().copied().chain([k]).collect();
+        let (reads, writes) = self.boundary(&all);
+        // What the group so far writes for op k and its later members alone stays inside, or becomes a result: count it.
+        reads.len() + writes + self.spilled(&all).len() <= gpu.storage_buffers as usize
+    }
+
+    /// The rows of a group that need a result of their own.
+    pub(super) fn spilled(&self, members: &[usize]) -> Vec<Value> {
+        let Some(gpu) = self.gpu else { return vec![] };
+        if members.len() < 2 {
+            return vec![];
+        }
+        let ops: Vec<Operation> = members.iter().filter_map(|m| self.ops[*m].clone()).collect();
+        let depth = rows_depth(&ops);
+        let mut left = i64::from(gpu.workgroup_bytes) - PARTIAL_BYTES;
+        let mut out = vec![];
+        for v in ops.iter().flat_map(|o| &o.results) {
+            let outside = self.users[v.index()].iter().any(|u| *u == OUTPUT || !members.contains(u));
+            if outside || self.users[v.index()].is_empty() {
+                continue;
+            }
+            let ty = self.func.ty(*v);
+            let bytes =
+                Dim::product(ty.shape.get(depth..).unwrap_or(&[])).as_const().and_then(|n| n.checked_mul(ty.dtype.size().max(4) as i64));
+            match bytes {
+                Some(b) if b <= left => left -= b,
+                _ => out.push(*v),
+            }
+        }
+        out
+    }
+
+    /// Is op `k` the softmax after the scores that are alone in `members` so far?
+    pub(super) fn starts_attention(&self, def: &[Option<usize>], members: &[usize], k: usize) -> bool {
+        let ([scores], Some(op)) = (members, &self.ops[k]) else { return false };
+        let Some(scores) = &self.ops[*scores] else { return false };
+        let (Op::Reduce { axes, raxes: inner, .. }, Op::Reduce { kind: ReduceKind::Max, raxes, axes: rows, .. }) = (&scores.op, &op.op)
+        else {
+            return false;
+        };
+        let weights = |v: &Value| def[v.index()].and_then(|d| self.ops[d].as_ref()).is_some_and(|o| matches!(o.op, Op::Constant { .. }));
+        let size = |d: &Dim| hint(d, &self.symbols);
+        let (Some((_, last)), [(_, length)]) = (axes.last(), raxes.as_slice()) else { return false };
+        self.gpu.is_some()
+            && is_contraction(&scores.op)
+            && factors(scores).iter().all(|v| !weights(v))
+            && last == length
+            && rows.iter().filter(|(_, n)| !n.is(1)).count() < axes.iter().filter(|(_, n)| !n.is(1)).count().max(1)
+            && size(length) <= LONGEST_SCORES
+            && size(&Dim::product(inner.iter().map(|(_, n)| n))) <= 256
+    }
+
+    /// Is op `k` the product of the probabilities with the values, in the group that its scores began?
+    pub(super) fn ends_attention(&self, members: &[usize], k: usize) -> bool {
+        let (Some(first), Some(op)) = (members.first().and_then(|m| self.ops[*m].as_ref()), &self.ops[k]) else { return false };
+        self.gpu.is_some() && is_contraction(&first.op) && is_contraction(&op.op) && members.len() > 1
+    }
+}
+
+/// The operands of a sum's product.
+fn factors(op: &Operation) -> Vec<Value> {
+    let Op::Reduce { body, .. } = &op.op else { return vec![] };
+    body.loads().filter_map(|(o, _)| op.operands.get(o as usize).copied()).collect()
+}
+
+/// Cuts maps that read more values than a kernel may bind: a part of their program becomes a map of its own.
+pub(super) fn limit_operands(w: &mut Work) {
+    let Some(gpu) = w.gpu else { return };
+    let most = (gpu.storage_buffers as usize).saturating_sub(1).max(2);
+    for k in 0..w.ops.len() {
+        while let Some(part) = cut(w, k, most) {
+            w.before[k].push(part);
+        }
+    }
+    if w.before.iter().all(Vec::is_empty) {
+        return;
+    }
+    let before = std::mem::take(&mut w.before);
+    let ops = std::mem::take(&mut w.ops);
+    w.ops = ops.into_iter().zip(before).flat_map(|(op, parts)| parts.into_iter().map(Some).chain([op])).collect();
+    w.before = vec![vec![]; w.ops.len()];
+    w.count_users();
+}
+
+/// Takes the largest expression with at most `most` operands out of map `k`, if that has more.
+fn cut(w: &mut Work, k: usize, most: usize) -> Option<Operation> {
+    let op = w.ops[k].as_ref()?;
+    let Op::Map { axes, body, .. } = &op.op else { return None };
+    if op.operands.len() <= most {
+        return None;
+    }
+    let root = body.root?;
+    let reads: Vec<BTreeSet<u32>> = (0..body.exprs.len()).map(|e| operands_under(body, ExprId(e as u32))).collect();
+    let fits = |e: &usize| (2..=most).contains(&reads[*e].len()) && !matches!(body.exprs[*e], Expr::Inside(_) | Expr::Const(..));
+    let chosen = (0..body.exprs.len()).filter(|e| *e != root.0 as usize).filter(fits).max_by_key(|e| reads[*e].len())?;
+    let (axes, body, operands, loc) = (axes.clone(), body.clone(), op.operands.clone(), op.loc.clone());
+    let chosen = ExprId(chosen as u32);
+    let dtype = body.dtype(chosen);
+    let shape: Vec<Dim> = axes.iter().map(|(_, n)| n.clone()).collect();
+    let index: Vec<Dim> = axes.iter().map(|(s, n)| if n.is(1) { Dim::ZERO } else { Dim::from(s) }).collect();
+    let value = w.func.value(odc_ir::core::TensorType { dtype, shape });
+    let mut part = Program::new();
+    let e = part.import(&body, chosen, &Dim::clone, &mut |_, _| None);
+    let part = part.returning(e);
+    let slot = operands.len() as u32;
+    let mut rest = Program::new();
+    let load = Expr::Load { operand: slot, dtype, index: index.iter().cloned().map(Index::Dim).collect() };
+    let wanted = body.get(chosen).clone();
+    let e = rest.import(&body, root, &Dim::clone, &mut |p, e| (*e == wanted).then(|| p.push(load.clone())));
+    let rest = rest.returning(e);
+    let mut cut = Operation {
+        op: Op::Map { axes: axes.clone(), store: index, body: part },
+        operands: operands.clone(),
+        results: vec![value],
+        regions: vec![],
+        loc,
+    };
+    super::absorb::drop_unused_operands(&mut cut);
+    let op = w.ops[k].as_mut()?;
+    op.operands.push(value);
+    if let Op::Map { body, .. } = &mut op.op {
+        *body = rest;
+    }
+    super::absorb::drop_unused_operands(op);
+    Some(cut)
+}
+
+fn operands_under(p: &Program, e: ExprId) -> BTreeSet<u32> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![e];
+    let mut seen = BTreeSet::new();
+    while let Some(e) = open.pop() {
+        if !seen.insert(e) {
+            continue;
+        }
+        if let Expr::Load { operand, .. } = p.get(e) {
+            found.insert(*operand);
+        }
+        odc_ir::tensor::operands(p.get(e), &mut |x| open.push(x));
+    }
+    found
+}

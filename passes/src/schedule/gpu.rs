@@ -1,0 +1,121 @@
+//! Schedules for GPUs: by counts that the shape and the device give, never by measuring. A workgroup is small enough for the weakest
+//! device, and there should be enough of them to keep a large one busy.
+
+use super::contraction::{Contraction, contraction_any, extent};
+use super::{hint, rows_depth};
+use crate::Gpu;
+use odc_ir::core::{Dim, Ranges, Sym, Symbol, TensorType, Value};
+use odc_ir::tensor::{Block, Func, Op, Operation, Schedule, Template};
+use std::collections::BTreeMap;
+
+/// Invocations of a workgroup where nothing says otherwise.
+const WIDTH: i64 = 64;
+/// Rows up to which a contraction is a product with a vector.
+const FEW_ROWS: i64 = 4;
+/// Terms from which on a workgroup reduces together rather than an invocation by itself.
+const LONG: i64 = 64;
+
+pub(super) fn choose(func: &Func, block: &Block, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>, gpu: &Gpu) -> Schedule {
+    let types = |v: Value| -> TensorType { func.ty(v).clone() };
+    let size = |d: &Dim| hint(d, symbols);
+    if let [op] = block.ops.as_slice() {
+        if let Some(c) = contraction_any(op, &types, ranges)
+            && let Some(s) = contract(&c, ranges, &size, gpu)
+        {
+            return s;
+        }
+        return match &op.op {
+            Op::Scatter { .. } => Schedule::loops(0, 1),
+            Op::Reduce { axes, raxes, kind, .. } if !kind.is_arg() => {
+                let (elements, terms) = (size(&extent(axes)), size(&extent(raxes)));
+                if terms >= LONG && elements < i64::from(gpu.busy) { by_rows(axes.len(), terms, gpu) } else { each(gpu) }
+            }
+            _ => each(gpu),
+        };
+    }
+    let longest = block.ops.iter().map(|o| row_work(o, &size)).max().unwrap_or(1);
+    by_rows(rows_depth(&block.ops), longest, gpu)
+}
+
+/// Elements of a stage, or terms of its reductions.
+fn row_work(op: &Operation, size: &dyn Fn(&Dim) -> i64) -> i64 {
+    match &op.op {
+        Op::Map { axes, .. } => axes.last().map_or(1, |(_, n)| size(n)),
+        Op::Reduce { raxes, .. } => size(&extent(raxes)),
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => 1,
+    }
+}
+
+/// One invocation an element.
+fn each(gpu: &Gpu) -> Schedule {
+    let mut s = Schedule::loops(0, 1);
+    s.local = vec![WIDTH.min(i64::from(gpu.invocations))];
+    s
+}
+
+/// One workgroup a row, wide enough for its longest stage.
+fn by_rows(depth: usize, work: i64, gpu: &Gpu) -> Schedule {
+    let most = i64::from(gpu.invocations).min(256);
+    let mut width = 32.min(most);
+    while width < most && width * 4 <= work {
+        width *= 2;
+    }
+    let mut s = Schedule::loops(depth, 1);
+    s.template = Template::Rows;
+    s.local = vec![power_below(width)];
+    s.subgroup = gpu.subgroups;
+    s
+}
+
+/// The largest power of two that is not above `n`.
+fn power_below(n: i64) -> i64 {
+    1 << (63 - n.max(1).leading_zeros())
+}
+
+fn contract(c: &Contraction, ranges: &Ranges, size: &dyn Fn(&Dim) -> i64, gpu: &Gpu) -> Option<Schedule> {
+    let (m, n, k) = (size(&extent(&c.m)), size(&extent(&c.n)), size(&extent(&c.k)));
+    let most = power_below(i64::from(gpu.invocations));
+    let mut s = Schedule::loops(c.batch.len(), 1);
+    if m.min(n) <= FEW_ROWS {
+        // Along which direction do neighbours read the larger operand?
+        let unit = |axes: &odc_ir::tensor::Axes| {
+            axes.last().is_some_and(|(x, _)| ranges.simplify(&c.rhs.offset).linear_in(x).is_some_and(|(a, _)| a.is(1)))
+        };
+        if n < m || k < 16 {
+            return None;
+        }
+        let deep = unit(&c.k) && !unit(&c.n);
+        let split = if deep { 32 } else { 8 };
+        let columns = (WIDTH.min(most) / split).max(1);
+        s.template = Template::Gemv;
+        s.vector = if deep { 2 } else { 1 };
+        s.block = vec![columns, split.min(most)];
+        s.local = vec![columns * split.min(most)];
+        return Some(s);
+    }
+    // Nothing to share between rows or columns.
+    if k < 4 {
+        return None;
+    }
+    let batch = size(&extent(&c.batch));
+    // Larger blocks read less; smaller ones keep more of the device busy.
+    let choices = [[64, 64], [64, 32], [32, 64], [32, 32], [16, 32], [32, 16], [16, 16]];
+    let groups = |[bm, bn]: [i64; 2]| batch * ((m + bm - 1) / bm) * ((n + bn - 1) / bn);
+    let waste = |[bm, bn]: [i64; 2]| ((m + bm - 1) / bm * bm) as f64 * ((n + bn - 1) / bn * bn) as f64 / (m as f64 * n as f64);
+    let tile = |[bm, bn]: [i64; 2]| if bm * bn >= 32 * 32 { [4, 4] } else { [2, 4.min(bn / 4)] };
+    let threads = |b: [i64; 2]| b[0] * b[1] / (tile(b)[0] * tile(b)[1]);
+    let cost = |b: [i64; 2]| {
+        let [bm, bn] = b;
+        // Bytes that an invocation's multiply-adds wait for, times what is computed in vain, spread over what is busy.
+        let traffic = 1.0 / bm as f64 + 1.0 / bn as f64;
+        let busy = (groups(b) * threads(b)) as f64 / f64::from(gpu.busy);
+        (0.05 + traffic) * waste(b) / busy.min(1.0)
+    };
+    let best = choices.into_iter().filter(|b| threads(*b) <= most).min_by(|a, b| cost(*a).total_cmp(&cost(*b)))?;
+    let depth = if k >= 16 && (best[0] * 16) % threads(best) == 0 && (best[1] * 16) % threads(best) == 0 { 16 } else { 8 };
+    s.template = Template::Gemm;
+    s.tile = tile(best).to_vec();
+    s.block = vec![best[0], best[1], depth];
+    s.local = vec![threads(best)];
+    Some(s)
+}
