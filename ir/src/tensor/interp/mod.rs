@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_dispatch_is_its_region_whatever_its_schedule() {
-        let op = "%1 = dispatch {schedule = {template loops, grid 1, vector 4, unroll 1, tile [], block [], access [], grain 1}} %0";
+        let op = "%1 = dispatch {schedule = {template loops, grid 1, vector 4, unroll 1, tile [], block [], access [], grain 1, local [], subgroup false}} %0";
         let region = "(%2: f32[n, 3]) {\n      %3 = map {axes = [(i0, n), (i1, 3)], store = [i0, i1], body = { e0 = load 0 f32 [i0, i1]; \
                       e1 = unary neg e0; => e1 }} %2 : f32[n, 3]\n      yield %3\n    }";
         assert_eq!(eval(&format!("{op} {region}"), "f32[n, 3]").unwrap(), [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]);
