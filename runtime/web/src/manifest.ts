@@ -1,0 +1,287 @@
+// The manifest of an artifact, decoded from postcard. Mirrors runtime/format/src/manifest.rs and shape.rs field by field.
+
+import { bad } from "./error.js";
+
+export type DType = "f32" | "f64" | "f16" | "bf16" | "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "bool";
+
+/** An index of a shape program's instruction, which defines it. */
+export type Slot = number;
+
+export type Op = "const" | "dim" | "add" | "sub" | "mul" | "floordiv" | "ceildiv" | "mod" | "min" | "max" | "align";
+/** `const`: a is the value. `dim`: a is the input, b the axis. `align`: b is the number. Else both are slots. */
+export interface Instr {
+  op: Op;
+  a: number;
+  b: number;
+}
+export type Relation = "at-least" | "at-most" | "equal" | "multiple-of";
+/** `equal`: b is a slot. Else b is a number. */
+export interface Check {
+  relation: Relation;
+  a: Slot;
+  b: number;
+  what: string;
+}
+export interface ShapeProgram {
+  instrs: Instr[];
+  checks: Check[];
+}
+export interface SymbolInfo {
+  name: string;
+  lo: number;
+  /** Infinity: no upper bound. */
+  hi: number;
+  multipleOf: number;
+  slot: Slot;
+}
+export interface Tensor {
+  name: string;
+  dtype: DType;
+  shape: Slot[];
+  text: string[];
+}
+export interface Weight {
+  offset: number;
+  len: number;
+}
+export interface Digests {
+  code: Uint8Array[];
+  chunkBytes: number;
+  chunks: Uint8Array[];
+}
+export interface Limits {
+  storageBuffers: number;
+  bindingBytes: number;
+  invocations: number;
+  workgroupBytes: number;
+}
+export interface Gpu {
+  language: "wgsl" | "spirv" | "msl";
+  features: string[];
+  limits: Limits;
+}
+export interface Kernel {
+  name: string;
+  offset: number;
+  len: number;
+  /** Names of the ONNX nodes. */
+  source: string[];
+  workgroup: number[];
+  /** One a buffer: is it written? */
+  writable: boolean[];
+}
+/** `arena`: at is a slot, the offset. Else at is an index. */
+export interface BufferRef {
+  kind: "input" | "weight" | "arena" | "output";
+  at: number;
+  offset: number;
+}
+export interface Dispatch {
+  kernel: number;
+  buffers: BufferRef[];
+  dims: Slot[];
+  bytes: Slot[];
+  grid: Slot;
+}
+export interface Copy {
+  src: BufferRef;
+  dst: BufferRef;
+  bytes: Slot;
+}
+export interface Program {
+  target: string;
+  /** Undefined for programs that no GPU runs. */
+  gpu: Gpu | undefined;
+  /** Undefined for linked code. */
+  section: number | undefined;
+  kernels: Kernel[];
+  commands: (Dispatch | Copy)[];
+  outputs: BufferRef[];
+  arenaBytes: Slot;
+  /** `arenaBytes` for people. */
+  peak: string;
+}
+export interface Manifest {
+  name: string;
+  producer: string;
+  symbols: SymbolInfo[];
+  inputs: Tensor[];
+  outputs: Tensor[];
+  shapes: ShapeProgram;
+  weights: Weight[];
+  digests: Digests;
+  targets: Program[];
+}
+
+const DTYPES: DType[] = ["f32", "f64", "f16", "bf16", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "bool"];
+const OPS: Op[] = ["const", "dim", "add", "sub", "mul", "floordiv", "ceildiv", "mod", "min", "max", "align"];
+const RELATIONS: Relation[] = ["at-least", "at-most", "equal", "multiple-of"];
+const KINDS: BufferRef["kind"][] = ["input", "weight", "arena", "output"];
+const LANGUAGES: Gpu["language"][] = ["wgsl", "spirv", "msl"];
+
+export const BYTES: Record<DType, number> = {
+  f32: 4, f64: 8, f16: 2, bf16: 2, i8: 1, i16: 2, i32: 4, i64: 8, u8: 1, u16: 2, u32: 4, u64: 8, bool: 1,
+};
+
+/** Postcard 1.x: integers are LEB128 (signed ones in zigzag), strings and lists have their length before them. */
+class Reader {
+  private at = 0;
+  private readonly text = new TextDecoder("utf-8", { fatal: true });
+
+  constructor(private readonly data: Uint8Array<ArrayBuffer>) {}
+
+  get rest(): number {
+    return this.data.length - this.at;
+  }
+
+  byte(): number {
+    const value = this.data[this.at++];
+    if (value === undefined) throw bad("the manifest is cut short");
+    return value;
+  }
+
+  bytes(length: number): Uint8Array<ArrayBuffer> {
+    if (length > this.rest) throw bad("the manifest is cut short");
+    return this.data.subarray(this.at, (this.at += length));
+  }
+
+  /** Past 2^53 it is inexact, and no safe integer. */
+  private varint(): number {
+    let value = 0;
+    for (let scale = 1, count = 0; count < 10; count++, scale *= 128) {
+      const byte = this.byte();
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+    }
+    throw bad("an integer in the manifest has too many bytes");
+  }
+
+  uint(): number {
+    const value = this.varint();
+    if (!Number.isSafeInteger(value)) throw bad("a number in the manifest is 2^53 or more");
+    return value;
+  }
+
+  /** Past 2^53 it is an infinity: `i64::MAX` stands for "no bound". */
+  int(): number {
+    const negative = ((this.data[this.at] ?? 0) & 1) === 1;
+    const value = this.varint();
+    if (!Number.isSafeInteger(value)) return negative ? -Infinity : Infinity;
+    return negative ? -(value + 1) / 2 : value / 2;
+  }
+
+  string(): string {
+    const bytes = this.bytes(this.uint());
+    try {
+      return this.text.decode(bytes);
+    } catch {
+      throw bad("a name in the manifest is not UTF-8");
+    }
+  }
+
+  variant<T>(names: readonly T[]): T {
+    const value = names[this.uint()];
+    if (value === undefined) throw bad("the manifest has something that this runtime does not know");
+    return value;
+  }
+
+  list<T>(item: (r: Reader) => T): T[] {
+    const length = this.uint();
+    // Nothing in a manifest takes less than a byte, so that a hostile length ends here and not in memory.
+    if (length > this.rest) throw bad("the manifest is cut short");
+    return Array.from({ length }, () => item(this));
+  }
+}
+
+const uint = (r: Reader): number => r.uint();
+const string = (r: Reader): string => r.string();
+const hash = (r: Reader): Uint8Array => r.bytes(32);
+
+function instr(r: Reader): Instr {
+  const op = r.variant(OPS);
+  return op === "const" ? { op, a: r.int(), b: 0 } : { op, a: r.uint(), b: r.uint() };
+}
+
+function check(r: Reader): Check {
+  const relation = r.variant(RELATIONS);
+  return { relation, a: r.uint(), b: relation === "equal" ? r.uint() : r.int(), what: r.string() };
+}
+
+const symbol = (r: Reader): SymbolInfo => ({ name: r.string(), lo: r.int(), hi: r.int(), multipleOf: r.int(), slot: r.uint() });
+
+function tensor(r: Reader): Tensor {
+  const t = { name: r.string(), dtype: r.variant(DTYPES), shape: r.list(uint), text: r.list(string) };
+  if (t.shape.length !== t.text.length) throw bad(`"${t.name}" has ${t.text.length} dim texts for rank ${t.shape.length}`);
+  return t;
+}
+
+function weight(r: Reader): Weight {
+  r.bytes(32);
+  return { offset: r.uint(), len: r.uint() };
+}
+
+function device(r: Reader): Gpu | undefined {
+  if (r.variant([false, true])) {
+    return {
+      language: r.variant(LANGUAGES),
+      features: r.list(string),
+      limits: { storageBuffers: r.uint(), bindingBytes: r.uint(), invocations: r.uint(), workgroupBytes: r.uint() },
+    };
+  }
+  r.uint(); // the CPU's architecture
+  r.list(string);
+  return undefined;
+}
+
+function kernel(r: Reader): Kernel {
+  const k: Kernel = { name: r.string(), offset: r.uint(), len: r.uint(), source: [], workgroup: [], writable: [] };
+  r.uint(); // scratch
+  k.source = r.list(string);
+  if (r.variant([false, true])) {
+    k.workgroup = [r.uint(), r.uint(), r.uint()];
+    k.writable = r.list((r) => r.variant([false, true]));
+  }
+  return k;
+}
+
+function bufferRef(r: Reader): BufferRef {
+  const kind = r.variant(KINDS);
+  return { kind, at: r.uint(), offset: kind === "weight" ? r.uint() : 0 };
+}
+
+function command(r: Reader): Dispatch | Copy {
+  if (r.variant([false, true])) return { src: bufferRef(r), dst: bufferRef(r), bytes: r.uint() };
+  const d = { kernel: r.uint(), buffers: r.list(bufferRef), dims: r.list(uint), bytes: r.list(uint), grid: r.uint() };
+  r.uint(); // grain
+  return d;
+}
+
+function program(r: Reader): Program {
+  return {
+    target: r.string(),
+    gpu: device(r),
+    section: r.variant([true, false]) ? r.uint() : undefined,
+    kernels: r.list(kernel),
+    commands: r.list(command),
+    outputs: r.list(bufferRef),
+    arenaBytes: r.uint(),
+    peak: r.string(),
+  };
+}
+
+export function decodeManifest(bytes: Uint8Array<ArrayBuffer>): Manifest {
+  const r = new Reader(bytes);
+  const manifest: Manifest = {
+    name: r.string(),
+    producer: r.string(),
+    symbols: r.list(symbol),
+    inputs: r.list(tensor),
+    outputs: r.list(tensor),
+    shapes: { instrs: r.list(instr), checks: r.list(check) },
+    weights: r.list(weight),
+    digests: { code: r.list(hash), chunkBytes: r.uint(), chunks: r.list(hash) },
+    targets: r.list(program),
+  };
+  if (r.rest > 0) throw bad(`the manifest has ${r.rest} bytes too many`);
+  return manifest;
+}
