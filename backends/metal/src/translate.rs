@@ -5,13 +5,16 @@ use crate::MetalError;
 use naga::back::msl;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
+use naga::{AddressSpace, Expression, Module, ShaderStage, StorageAccess, TypeInner};
 
 /// The MSL version of every kernel: SIMD-group matrices need 2.3; 2.4 is macOS 12 and iOS 15.
 pub const LANGUAGE: (u8, u8) = (2, 4);
 
-/// Buffer indices that a Metal kernel has: 0 to 30.
-pub const MAX_BUFFERS: u32 = 31;
+/// Buffer indices that a Metal kernel can have, less the one for naga's own argument.
+pub const MAX_BUFFERS: u32 = 30;
+
+/// Where naga's argument with the buffers' sizes goes before it is dropped.
+const SIZES_SLOT: u8 = 30;
 
 /// A kernel for Metal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +42,9 @@ pub fn translate(wgsl: &str) -> Result<Msl, MetalError> {
 
     let (name, workgroup) = entry_point(&module)?;
     check_types(&module)?;
-    let resources = msl::EntryPointResources { resources: bindings(&module)?, immediates_buffer: None, sizes_buffer: None };
+    check_lengths(&module)?;
+    let resources = bindings(&module)?;
+    let resources = msl::EntryPointResources { resources, immediates_buffer: None, sizes_buffer: Some(SIZES_SLOT) };
     let options = msl::Options {
         lang_version: LANGUAGE,
         per_entry_point_map: [(name.clone(), resources)].into(),
@@ -52,13 +57,29 @@ pub fn translate(wgsl: &str) -> Result<Msl, MetalError> {
         ..Default::default()
     };
     let pipeline = msl::PipelineOptions { entry_point: Some((ShaderStage::Compute, name)), ..Default::default() };
-    let (text, names) = msl::write_string(&module, &info, &options, &pipeline).map_err(|e| MetalError::Write { text: e.to_string() })?;
-    match names.entry_point_names.into_iter().next() {
-        Some(Ok(entry)) => Ok(Msl { text, entry, workgroup }),
-        Some(Err(msl::EntryPointError::MissingSizesBuffer)) => Err(MetalError::ArrayLength),
-        Some(Err(e)) => Err(MetalError::Write { text: e.to_string() }),
-        None => Err(MetalError::Write { text: "no entry point came out".into() }),
+    let failed = |text: String| MetalError::Write { text };
+    let (text, names) = msl::write_string(&module, &info, &options, &pipeline).map_err(|e| failed(e.to_string()))?;
+    let entry = names.entry_point_names.into_iter().next();
+    let entry = entry.ok_or_else(|| failed("no entry point came out".into()))?.map_err(|e| failed(e.to_string()))?;
+    Ok(Msl { text: without_sizes(text)?, entry, workgroup })
+}
+
+/// Drops the argument with the buffers' byte sizes, which naga adds wherever a runtime array is used, needed or not:
+/// nothing reads it (`check_lengths`), and an app must not wonder what to bind there.
+fn without_sizes(text: String) -> Result<String, MetalError> {
+    let mut text = text
+        .replace(&format!("\n, constant _mslBufferSizes& _buffer_sizes [[buffer({SIZES_SLOT})]]"), "")
+        .replace(",\n    constant _mslBufferSizes& _buffer_sizes\n", "\n")
+        .replace(", _buffer_sizes)", ")");
+    if let Some((head, rest)) = text.split_once("struct _mslBufferSizes {")
+        && let Some((_, tail)) = rest.split_once("};\n\n")
+    {
+        text = format!("{head}{tail}");
     }
+    if text.contains("_mslBufferSizes") || text.contains("_buffer_sizes") {
+        return Err(MetalError::Write { text: "the buffers' sizes stayed in it (is something named _buffer_sizes?)".into() });
+    }
+    Ok(text)
 }
 
 fn unchecked() -> BoundsCheckPolicies {
@@ -89,6 +110,16 @@ fn check_types(module: &Module) -> Result<(), MetalError> {
         }
     }
     Ok(())
+}
+
+/// The length of a runtime array is known to WebGPU, not to Metal.
+fn check_lengths(module: &Module) -> Result<(), MetalError> {
+    let functions = module.functions.iter().map(|(_, f)| f).chain(module.entry_points.iter().map(|e| &e.function));
+    let mut expressions = functions.flat_map(|f| f.expressions.iter());
+    match expressions.any(|(_, e)| matches!(e, Expression::ArrayLength(_))) {
+        true => Err(MetalError::ArrayLength),
+        false => Ok(()),
+    }
 }
 
 /// Binding `k` of group 0 becomes buffer index `k`.

@@ -1,0 +1,2 @@
+// Metal has <simd/simd.h>; kernels include it and use nothing of it.
+#pragma once
