@@ -4,9 +4,11 @@
 pub mod canonicalise;
 pub mod expand;
 pub mod fuse;
+pub mod gpu;
 pub mod lower_loop;
 pub mod lower_tensor;
 pub mod machine;
+pub mod merge;
 pub mod plan;
 pub mod schedule;
 

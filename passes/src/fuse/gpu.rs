@@ -5,11 +5,15 @@ use super::inline::is_contraction;
 use super::{OUTPUT, Work};
 use crate::schedule::{hint, rows_depth};
 use odc_ir::core::{Dim, Value};
-use odc_ir::tensor::{Expr, ExprId, Index, Op, Operation, Program, ReduceKind};
+use odc_ir::tensor::{Axes, Expr, ExprId, Index, Op, Operation, Program, ReduceKind};
 use std::collections::BTreeSet;
 
 /// Scores of one query up to which attention is one kernel: every query reads all keys again, so that long ones are better tiled.
 const LONGEST_SCORES: i64 = 512;
+/// Elements of a query up to which the same holds.
+const LONGEST_DEPTH: i64 = 256;
+/// Multiply-adds of a row of any product that a workgroup computes as well as a tile.
+const SMALL_ROW: i64 = 16 << 10;
 /// Shared memory kept for partial reductions.
 const PARTIAL_BYTES: i64 = 4 * 256;
 
@@ -65,24 +69,23 @@ impl Work {
         out
     }
 
-    /// Is op `k` the softmax after the scores that are alone in `members` so far?
+    /// Is op `k` the softmax after a product that is alone in `members` so far, and which a workgroup computes a row of as well as
+    /// tiles would: scores of attention, or the last product of a small classifier?
     pub(super) fn starts_attention(&self, def: &[Option<usize>], members: &[usize], k: usize) -> bool {
-        let ([scores], Some(op)) = (members, &self.ops[k]) else { return false };
-        let Some(scores) = &self.ops[*scores] else { return false };
-        let (Op::Reduce { axes, raxes: inner, .. }, Op::Reduce { kind: ReduceKind::Max, raxes, axes: rows, .. }) = (&scores.op, &op.op)
+        let ([first], Some(op)) = (members, &self.ops[k]) else { return false };
+        let Some(first) = &self.ops[*first] else { return false };
+        let (Op::Reduce { axes, raxes: inner, .. }, Op::Reduce { kind: ReduceKind::Max, raxes, axes: rows, .. }) = (&first.op, &op.op)
         else {
             return false;
         };
         let weights = |v: &Value| def[v.index()].and_then(|d| self.ops[d].as_ref()).is_some_and(|o| matches!(o.op, Op::Constant { .. }));
         let size = |d: &Dim| hint(d, &self.symbols);
         let (Some((_, last)), [(_, length)]) = (axes.last(), raxes.as_slice()) else { return false };
-        self.gpu.is_some()
-            && is_contraction(&scores.op)
-            && factors(scores).iter().all(|v| !weights(v))
-            && last == length
-            && rows.iter().filter(|(_, n)| !n.is(1)).count() < axes.iter().filter(|(_, n)| !n.is(1)).count().max(1)
-            && size(length) <= LONGEST_SCORES
-            && size(&Dim::product(inner.iter().map(|(_, n)| n))) <= 256
+        let depth = size(&Dim::product(inner.iter().map(|(_, n)| n)));
+        let scores = factors(first).iter().all(|v| !weights(v)) && size(length) <= LONGEST_SCORES && depth <= LONGEST_DEPTH;
+        let small = size(length).saturating_mul(depth) <= SMALL_ROW;
+        let long = |axes: &Axes| axes.iter().filter(|(_, n)| !n.is(1)).count();
+        self.gpu.is_some() && is_contraction(&first.op) && last == length && long(rows) < long(axes).max(1) && (scores || small)
     }
 
     /// Is op `k` the product of the probabilities with the values, in the group that its scores began?
