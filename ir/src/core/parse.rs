@@ -148,7 +148,8 @@ impl<L: Level> FuncParser<L> {
         }
         let name = p.ident()?;
         let op = L::Op::parse(name, p).ok_or_else(|| p.error(format!("`{name}` is no {} op", L::NAME)))??;
-        let operands = self.values(p)?;
+        // An op without operands may stand before another's results.
+        let operands = if op.info().operands.1 > 0 { self.values(p)? } else { vec![] };
         let mut regions = vec![];
         while p.peek("(") {
             let mut b = Block::default();
