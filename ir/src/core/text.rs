@@ -125,8 +125,8 @@ impl<'a> Parser<'a> {
     pub fn float(&mut self) -> Result<f64, ParseError> {
         self.skip_space();
         if self.eat("nan") {
-            self.expect("(0x")?;
-            let hex = self.take(|c| c.is_ascii_hexdigit());
+            self.expect("(")?;
+            let hex = self.take(|c| c.is_ascii_alphanumeric()).strip_prefix("0x").unwrap_or("");
             let bits = u64::from_str_radix(hex, 16).map_err(|_| self.error("bad bits in nan(…)"))?;
             self.expect(")")?;
             return Ok(f64::from_bits(bits));
@@ -258,6 +258,14 @@ pub fn parse_dim(text: &str) -> Result<Dim, ParseError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn floats_are_read() {
+        for (text, bits) in [("nan(0x7ff8000000000001)", 0x7ff8000000000001), ("-inf", f64::NEG_INFINITY.to_bits())] {
+            let f = Parser::new(&format!("{text}}}")).float().map(f64::to_bits);
+            assert_eq!(f, Ok(bits), "{text}");
+        }
+    }
 
     #[test]
     fn dims_round_trip() {
