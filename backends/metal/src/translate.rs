@@ -4,7 +4,7 @@
 use crate::MetalError;
 use naga::back::msl;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, Module, ShaderStage, StorageAccess, TypeInner};
 
 /// The MSL version of every kernel: SIMD-group matrices need 2.3; 2.4 is macOS 12 and iOS 15.
@@ -25,6 +25,8 @@ pub struct Msl {
     pub entry: String,
     /// Threads a threadgroup; Metal takes them at dispatch, not from the source.
     pub workgroup: [u32; 3],
+    /// Bytes of each threadgroup argument, in order, in Metal's multiples of 16: the app sets the k-th at index k.
+    pub threadgroup_memory: Vec<u32>,
 }
 
 /// Translates a WGSL module with one compute entry point.
@@ -61,7 +63,8 @@ pub fn translate(wgsl: &str) -> Result<Msl, MetalError> {
     let (text, names) = msl::write_string(&module, &info, &options, &pipeline).map_err(|e| failed(e.to_string()))?;
     let entry = names.entry_point_names.into_iter().next();
     let entry = entry.ok_or_else(|| failed("no entry point came out".into()))?.map_err(|e| failed(e.to_string()))?;
-    Ok(Msl { text: without_sizes(text)?, entry, workgroup })
+    let threadgroup_memory = threadgroup_memory(&module, &info);
+    Ok(Msl { text: without_sizes(text)?, entry, workgroup, threadgroup_memory })
 }
 
 /// Drops the argument with the buffers' byte sizes, which naga adds wherever a runtime array is used, needed or not:
@@ -80,6 +83,14 @@ fn without_sizes(text: String) -> Result<String, MetalError> {
         return Err(MetalError::Write { text: "the buffers' sizes stayed in it (is something named _buffer_sizes?)".into() });
     }
     Ok(text)
+}
+
+/// naga passes workgroup variables as arguments, in the order of their declarations, those that are used.
+fn threadgroup_memory(module: &Module, info: &ModuleInfo) -> Vec<u32> {
+    let used = module.global_variables.iter().filter(|(handle, var)| {
+        var.space == AddressSpace::WorkGroup && !module.entry_points.is_empty() && !info.get_entry_point(0)[*handle].is_empty()
+    });
+    used.map(|(_, var)| module.types[var.ty].inner.size(module.to_ctx()).next_multiple_of(16)).collect()
 }
 
 fn unchecked() -> BoundsCheckPolicies {

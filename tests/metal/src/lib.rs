@@ -5,7 +5,7 @@ mod build;
 mod run;
 mod signature;
 
-pub use run::{Binding, Order, ShimKernel, ShimKernels};
+pub use run::{Binding, Dispatch, Order, ShimKernel, ShimKernels};
 
 /// Why a kernel cannot be compiled or run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -26,10 +26,21 @@ pub struct Binding {
     pub offset: usize,
 }
 
+/// What Metal is told at a dispatch: threadgroups, threads in each, and the bytes of each threadgroup argument.
+#[derive(Debug, Clone, Copy)]
+pub struct Dispatch<'a> {
+    pub grid: [u32; 3],
+    pub threads: [u32; 3],
+    pub threadgroup_memory: &'a [u32],
+    pub order: Order,
+}
+
 /// `odc_shim::Launch` of the C++ side.
 #[repr(C)]
 struct Launch {
     buffers: *const *mut c_void,
+    threadgroup_memory: *const u32,
+    threadgroup_memories: u32,
     grid: [u32; 3],
     threads: [u32; 3],
     reversed: u32,
@@ -56,16 +67,8 @@ impl ShimKernels {
         Ok(ShimKernels { objects, names: kernels.iter().map(|(_, entry)| entry.to_string()).collect() })
     }
 
-    /// Runs kernel `kernel` on `grid` threadgroups of `threads` threads.
-    pub fn run(
-        &self,
-        kernel: usize,
-        memories: &mut [&mut [u8]],
-        bindings: &[Binding],
-        grid: [u32; 3],
-        threads: [u32; 3],
-        order: Order,
-    ) -> Result<(), ShimError> {
+    /// Runs kernel `kernel` for a whole grid.
+    pub fn run(&self, kernel: usize, memories: &mut [&mut [u8]], bindings: &[Binding], d: Dispatch) -> Result<(), ShimError> {
         let object = self.objects.get(kernel / build::CHUNK);
         let ((library, lock), entry) = object.zip(self.names.get(kernel)).ok_or_else(|| refuse(format!("there is no kernel {kernel}")))?;
         let mut places: Vec<Place> = memories.iter_mut().map(|m| Place::of(m)).collect();
@@ -83,7 +86,14 @@ impl ShimKernels {
             }
             *slot = memory.as_mut_ptr().wrapping_add(b.offset).cast();
         }
-        let launch = Launch { buffers: buffers.as_ptr(), grid, threads, reversed: (order == Order::Descending) as u32 };
+        let launch = Launch {
+            buffers: buffers.as_ptr(),
+            threadgroup_memory: d.threadgroup_memory.as_ptr(),
+            threadgroup_memories: d.threadgroup_memory.len() as u32,
+            grid: d.grid,
+            threads: d.threads,
+            reversed: (d.order == Order::Descending) as u32,
+        };
         let symbol = format!("odc_shim_run_{}\0", kernel % build::CHUNK);
         let _one_at_a_time = lock.lock().unwrap_or_else(|e| e.into_inner());
         // SAFETY: the generated function has this type; the buffers live in `places` and are ours alone until it returns.
@@ -155,8 +165,8 @@ impl ShimKernel {
     }
 
     /// Runs it with `buffers[k]` as `[[buffer(k)]]`.
-    pub fn run(&self, buffers: &mut [&mut [u8]], grid: [u32; 3], threads: [u32; 3], order: Order) -> Result<(), ShimError> {
+    pub fn run(&self, buffers: &mut [&mut [u8]], dispatch: Dispatch) -> Result<(), ShimError> {
         let bindings: Vec<_> = (0..buffers.len()).map(|k| Binding { index: k as u32, memory: k, offset: 0 }).collect();
-        self.0.run(0, buffers, &bindings, grid, threads, order)
+        self.0.run(0, buffers, &bindings, dispatch)
     }
 }

@@ -7,7 +7,7 @@ pub fn launch(msl: &str, entry: &str, space: &str) -> Result<String, ShimError> 
     let head = format!("kernel void {entry}(\n");
     let (_, rest) = msl.split_once(&head).ok_or_else(|| ShimError::NoEntry { entry: entry.into() })?;
     let (arguments, _) = rest.split_once("\n) {").unwrap_or((rest, ""));
-    let mut sources = vec![];
+    let (mut sources, mut threadgroups) = (vec![], 0);
     for line in arguments.lines() {
         let argument = line.trim_start_matches([',', ' ']);
         let unknown = || ShimError::Argument { entry: entry.into(), argument: argument.into() };
@@ -18,7 +18,11 @@ pub fn launch(msl: &str, entry: &str, space: &str) -> Result<String, ShimError> 
                 None if a.chars().all(|c| c.is_ascii_lowercase() || c == '_') => format!("odc_shim::{a}"),
                 None => return Err(unknown()),
             },
-            None if argument.starts_with("threadgroup ") => "odc_shim::Threadgroup".into(),
+            None if argument.starts_with("threadgroup ") => {
+                // Metal numbers arguments without [[threadgroup(k)]] in their order.
+                threadgroups += 1;
+                format!("odc_shim::Threadgroup<{}>", threadgroups - 1)
+            }
             None => return Err(unknown()),
         });
     }
@@ -42,7 +46,7 @@ mod tests {
     fn arguments_name_their_sources() {
         let call = launch(MSL, "f_", "k3").unwrap();
         let expected =
-            "odc_shim::launch<k3::f_, false, odc_shim::thread_position_in_grid, odc_shim::Buffer<0>, odc_shim::Threadgroup>(launch)";
+            "odc_shim::launch<k3::f_, false, odc_shim::thread_position_in_grid, odc_shim::Buffer<0>, odc_shim::Threadgroup<0>>(launch)";
         assert_eq!(call, expected);
     }
 

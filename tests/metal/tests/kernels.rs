@@ -1,14 +1,15 @@
 //! Hand-written WGSL, through naga to MSL, compiled and executed on the host, against plain Rust.
 
 use half::f16;
-use odc_metal_shim::{Order, ShimError, ShimKernel};
+use odc_metal_shim::{Dispatch, Order, ShimError, ShimKernel};
 
 /// Buffers of one kernel as bytes; they come back after the run.
 fn run_as(wgsl: &str, buffers: &mut [Vec<u8>], groups: u32, order: Order) -> Result<(), ShimError> {
     let msl = odc_metal::translate(wgsl).unwrap_or_else(|e| panic!("{e}"));
     let kernel = ShimKernel::build(&msl.text, &msl.entry).unwrap_or_else(|e| panic!("{e}\n{}", msl.text));
     let mut slices: Vec<&mut [u8]> = buffers.iter_mut().map(Vec::as_mut_slice).collect();
-    kernel.run(&mut slices, [groups, 1, 1], msl.workgroup, order)
+    let threadgroup_memory = &msl.threadgroup_memory;
+    kernel.run(&mut slices, Dispatch { grid: [groups, 1, 1], threads: msl.workgroup, threadgroup_memory, order })
 }
 
 /// In both orders of threads, which must agree; the buffers afterwards.

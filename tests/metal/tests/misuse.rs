@@ -1,6 +1,6 @@
 //! What the shim refuses: divergent meetings, missing buffers, types that Metal lacks.
 
-use odc_metal_shim::{Binding, Order, ShimError, ShimKernel, ShimKernels};
+use odc_metal_shim::{Binding, Dispatch, Order, ShimError, ShimKernel, ShimKernels};
 
 fn msl(arguments: &str, body: &str) -> String {
     format!(
@@ -9,9 +9,13 @@ fn msl(arguments: &str, body: &str) -> String {
     )
 }
 
+fn dispatch(groups: u32, threads: u32) -> Dispatch<'static> {
+    Dispatch { grid: [groups, 1, 1], threads: [threads, 1, 1], threadgroup_memory: &[], order: Order::Descending }
+}
+
 fn run(msl: &str, threads: u32) -> Result<Vec<u8>, ShimError> {
     let mut out = vec![0; 512];
-    ShimKernel::build(msl, "f")?.run(&mut [&mut out], [2, 1, 1], [threads, 1, 1], Order::Ascending)?;
+    ShimKernel::build(msl, "f")?.run(&mut [&mut out], dispatch(2, threads))?;
     Ok(out)
 }
 
@@ -46,7 +50,7 @@ fn a_kernel_runs_again_after_a_divergent_run() {
     let text = msl("", "if (l == 0u || out[0] > 0.5f) { metal::threadgroup_barrier(metal::mem_flags::mem_none); }\nout[l] = 2.0f;");
     let kernel = ShimKernel::build(&text, "f").unwrap();
     let mut out = vec![0u8; 64];
-    let go = |out: &mut Vec<u8>| kernel.run(&mut [out], [1, 1, 1], [8, 1, 1], Order::Ascending);
+    let go = |out: &mut Vec<u8>| kernel.run(&mut [out], dispatch(1, 8));
     assert!(go(&mut out).is_err());
     out[..4].copy_from_slice(&1f32.to_le_bytes());
     go(&mut out).unwrap();
@@ -69,6 +73,8 @@ fn missing_buffers_and_bad_sizes_are_errors() {
     let text = msl(", device type_1 const& a [[buffer(1)]]\n", "out[l] = a[l];");
     let e = run(&text, 1).unwrap_err().to_string();
     assert!(e.contains("buffer 1, and nothing is bound there"), "{e}");
+    let e = run(&msl(", threadgroup type_1& t\n", "out[l] = 1.0f;"), 1).unwrap_err().to_string();
+    assert!(e.contains("threadgroup memory 0: the kernel needs 4 bytes, 0 are set"), "{e}");
     let e = run(&msl("", "out[l] = 1.0f;"), 2000).unwrap_err().to_string();
     assert!(e.contains("a threadgroup of 2000 threads"), "{e}");
 }
@@ -85,10 +91,10 @@ fn kernels_share_a_memory() {
     for k in 0..20 {
         let at = |index, offset| Binding { index, memory: 0, offset };
         let (from, to) = (k % 2 * 512, (k + 1) % 2 * 512);
-        kernels.run(k, &mut [arena], &[at(0, to), at(1, from)], [1, 1, 1], [4, 1, 1], Order::Descending).unwrap();
+        kernels.run(k, &mut [arena], &[at(0, to), at(1, from)], dispatch(1, 4)).unwrap();
     }
     assert_eq!(arena[..16], [190f32.to_le_bytes(); 4].concat());
-    let wrong = kernels.run(0, &mut [arena], &[Binding { index: 0, memory: 0, offset: 3 }], [1; 3], [1; 3], Order::Ascending);
+    let wrong = kernels.run(0, &mut [arena], &[Binding { index: 0, memory: 0, offset: 3 }], dispatch(1, 1));
     assert!(matches!(wrong, Err(ShimError::Binding { .. })));
-    assert!(matches!(kernels.run(20, &mut [arena], &[], [1; 3], [1; 3], Order::Ascending), Err(ShimError::Binding { .. })));
+    assert!(matches!(kernels.run(20, &mut [arena], &[], dispatch(1, 1)), Err(ShimError::Binding { .. })));
 }

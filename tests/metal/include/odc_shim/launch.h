@@ -1,12 +1,15 @@
 // Calls a kernel for every thread of a grid. The driver reads the kernel's arguments from its text and names where each
-// one comes from: `launch<kernel, fibers, Buffer<0>, ThreadPositionInGrid, Threadgroup>(...)`.
+// one comes from: `launch<kernel, fibers, Buffer<0>, thread_position_in_grid, Threadgroup<0>>(...)`.
 #pragma once
 
 namespace odc_shim {
 
-/// What a caller gives: buffers by index, threadgroups in the grid, threads in a threadgroup, and the order of threads.
+/// What a caller gives: buffers by index, bytes of threadgroup memory by index, threadgroups in the grid, threads in a
+/// threadgroup, and the order of threads.
 struct Launch {
     void* const* buffers;
+    uint32_t const* threadgroup_memory;
+    uint32_t threadgroup_memories;
     uint32_t grid[3];
     uint32_t threads[3];
     uint32_t reversed;
@@ -18,25 +21,35 @@ struct Ids {
     unsigned index;
 };
 
+template <class... A> bool failed(char const* format, A... a) {
+    std::snprintf(group.error, sizeof group.error, format, static_cast<unsigned>(a)...);
+    return false;
+}
+
 // Where arguments come from. `State` lives as long as a launch, `get` is called for each thread.
 template <int K> struct Buffer {
     template <class A> struct State {
         std::remove_reference_t<A>* at = nullptr;
-        bool start(Launch const& l) { return (at = static_cast<std::remove_reference_t<A>*>(l.buffers[K])) != nullptr; }
+        bool start(Launch const& l) {
+            at = static_cast<std::remove_reference_t<A>*>(l.buffers[K]);
+            return at != nullptr || failed("the kernel uses buffer %u, and nothing is bound there", K, 0, 0);
+        }
         void clear() {}
         A get(Ids const&) { return *at; }
     };
-    static constexpr int index = K;
 };
-/// Threadgroup memory begins as bytes 0xff: a float that is read before it is written is a NaN.
-struct Threadgroup {
+/// Threadgroup memory begins as bytes 0xff: a float that is read before it is written is a NaN. Its size is set, as in
+/// Metal, by the caller.
+template <int K> struct Threadgroup {
     template <class A> struct State {
         std::remove_reference_t<A> memory;
-        bool start(Launch const&) { return true; }
+        bool start(Launch const& l) {
+            unsigned set = K < l.threadgroup_memories ? l.threadgroup_memory[K] : 0;
+            return set >= sizeof memory || failed("threadgroup memory %u: the kernel needs %u bytes, %u are set", K, sizeof memory, set);
+        }
         void clear() { std::memset(static_cast<void*>(&memory), 0xff, sizeof memory); }
         A get(Ids const&) { return memory; }
     };
-    static constexpr int index = -1;
 };
 #define ODC_SHIM_ID(name, T, expr)                                                                             \
     struct name {                                                                                              \
@@ -46,7 +59,6 @@ struct Threadgroup {
             void clear() {}                                                                                    \
             A get(Ids const& i) { return expr; }                                                               \
         };                                                                                                     \
-        static constexpr int index = -1;                                                                       \
     };
 ODC_SHIM_ID(thread_position_in_grid, metal::uint3, i.group * i.threads + i.thread)
 ODC_SHIM_ID(thread_position_in_threadgroup, metal::uint3, i.thread)
@@ -74,15 +86,11 @@ template <auto F, bool fibers, class... Args, class... Sources> struct Kernel<F,
     static void body(void* self, unsigned index) { static_cast<Kernel*>(self)->call(index); }
 
     char const* run(Launch const& l) {
-        int missing = -1;
-        std::apply([&](auto&... s) { ((s.start(l) || (missing = Sources::index, false)), ...); }, states);
-        if (missing >= 0) {
-            std::snprintf(group.error, sizeof group.error, "the kernel uses buffer %d, and nothing is bound there", missing);
-            return group.error;
-        }
+        bool good = std::apply([&](auto&... s) { return (s.start(l) && ...); }, states);
+        if (!good) return group.error;
         unsigned n = l.threads[0] * l.threads[1] * l.threads[2];
         if (n == 0 || n > most_threads) {
-            std::snprintf(group.error, sizeof group.error, "a threadgroup of %u threads; Metal has 1 to %u", n, most_threads);
+            failed("a threadgroup of %u threads; Metal has 1 to %u", n, most_threads);
             return group.error;
         }
         ids.grid = metal::uint3(l.grid[0], l.grid[1], l.grid[2]);
