@@ -3,42 +3,68 @@
 
 use crate::problem::Problem;
 use crate::progress::Report;
-use odc_backend::{Backend, BackendError, KernelCode, Target, TextKind};
+use crate::show;
+use crate::target::AnyTarget;
+use odc_backend::{Backend, BackendError, GpuBackend, GpuCode, GpuKernel, GpuTarget, KernelCode, Language, TextKind};
 use odc_cranelift::Cranelift;
-use odc_ir::program::Program;
+use odc_ir::core::Dim;
+use odc_ir::program::{Command, Program};
+use odc_spirv::Spirv;
+use odc_wgsl::Wgsl;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A kernel as the backend sees it.
+/// All kernels of a program for one target, in order.
+#[derive(Debug)]
+pub enum Codes {
+    Cpu(Vec<KernelCode>),
+    Gpu(Vec<GpuCode>),
+}
+
+/// A kernel as a backend shows it to people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelText {
     pub name: String,
     pub target: String,
-    pub clif: String,
-    pub asm: String,
+    /// `clif`, `asm`, `wgsl`, `msl` or `spvasm`.
+    pub language: &'static str,
+    pub text: String,
 }
 
 /// All kernels' code, or all kernels' problems.
-pub fn compile(program: &Program, target: &Target, threads: usize, report: Report<'_>) -> Result<Vec<KernelCode>, Vec<Problem>> {
-    let kernels = &program.kernels;
+pub fn compile(program: &Program, target: &AnyTarget, threads: usize, report: Report<'_>) -> Result<Codes, Vec<Problem>> {
+    match target {
+        AnyTarget::Cpu(t) => in_parallel(program, threads, report, |k| match program.kernels.get(k) {
+            Some(kernel) => Cranelift.compile(kernel, t),
+            None => Err(no_kernel(k)),
+        })
+        .map(Codes::Cpu),
+        AnyTarget::Gpu(t) => in_parallel(program, threads, report, |k| gpu_code(program, k, t)).map(Codes::Gpu),
+    }
+}
+
+fn in_parallel<T: Send>(
+    program: &Program,
+    threads: usize,
+    report: Report<'_>,
+    compile: impl Fn(usize) -> Result<T, BackendError> + Sync,
+) -> Result<Vec<T>, Vec<Problem>> {
+    let n = program.kernels.len();
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, Result<KernelCode, BackendError>)>> = Mutex::new(Vec::with_capacity(kernels.len()));
+    let done: Mutex<Vec<(usize, Result<T, BackendError>)>> = Mutex::new(Vec::with_capacity(n));
     let work = || {
-        let take = || {
-            let k = next.fetch_add(1, Ordering::Relaxed);
-            kernels.get(k).map(|kernel| (k, kernel))
-        };
-        while let Some((k, kernel)) = take() {
-            let code = Cranelift.compile(kernel, target);
+        let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|k| *k < n);
+        while let Some(k) = take() {
+            let code = compile(k);
             // Only a panic of another worker poisons the lock, and that ends the scope as well.
             if let Ok(mut done) = done.lock() {
                 done.push((k, code));
-                report("compiling kernels", done.len(), kernels.len());
+                report("compiling kernels", done.len(), n);
             }
         }
     };
     std::thread::scope(|s| {
-        for _ in 1..threads.min(kernels.len()) {
+        for _ in 1..threads.min(n) {
             s.spawn(work);
         }
         work();
@@ -55,6 +81,10 @@ pub fn compile(program: &Program, target: &Target, threads: usize, report: Repor
     if problems.is_empty() { Ok(codes) } else { Err(problems) }
 }
 
+fn no_kernel(k: usize) -> BackendError {
+    BackendError::Malformed { kernel: k.to_string(), what: "the program has no such kernel".into() }
+}
+
 fn problem(program: &Program, kernel: usize, e: &BackendError) -> Problem {
     let code = match e {
         BackendError::Unsupported { .. } => "ODC0400",
@@ -62,19 +92,101 @@ fn problem(program: &Program, kernel: usize, e: &BackendError) -> Problem {
         BackendError::Malformed { .. } => "ODC0402",
         BackendError::Codegen { .. } => "ODC0403",
     };
-    Problem::new(code, e).at(program.kernel_loc(kernel as u32).to_string())
+    let p = Problem::new(code, e).at(program.kernel_loc(kernel as u32).to_string());
+    match e {
+        BackendError::Limit { .. } => p.help("give the target's real limits with --limits FILE.json; `odc targets --json` shows the fields"),
+        _ => p,
+    }
 }
 
-pub fn texts(program: &Program, targets: &[Target]) -> Result<Vec<KernelText>, Vec<Problem>> {
+fn gpu_kernel(program: &Program, k: usize) -> Result<GpuKernel<'_>, BackendError> {
+    let func = program.kernels.get(k).ok_or_else(|| no_kernel(k))?;
+    Ok(GpuKernel { func, writable: program.kernel_access(k as u32), about: about(program, k as u32) })
+}
+
+fn gpu_code(program: &Program, k: usize, target: &GpuTarget) -> Result<GpuCode, BackendError> {
+    backend(&gpu_kernel(program, k)?, target)
+}
+
+fn backend(kernel: &GpuKernel<'_>, target: &GpuTarget) -> Result<GpuCode, BackendError> {
+    match target.language {
+        Language::Spirv => Spirv.compile(kernel, target),
+        Language::Wgsl => Wgsl.compile(kernel, target),
+        // Metal's kernels are the WGSL ones, translated.
+        Language::Metal => {
+            let wgsl = Wgsl.compile(kernel, target)?;
+            let failed = |e: odc_metal::MetalError| BackendError::Codegen { kernel: wgsl.name.clone(), what: e.to_string() };
+            let msl = odc_metal::translate(&String::from_utf8_lossy(&wgsl.bytes)).map_err(failed)?;
+            Ok(GpuCode { name: msl.entry, bytes: msl.text.into_bytes(), workgroup: msl.workgroup, ..wgsl })
+        }
+    }
+}
+
+/// Names of nodes that a comment lists.
+const NODES: usize = 8;
+
+/// What a reader of the kernel's text wants to know: the ONNX nodes, how it works, what it moves.
+fn about(program: &Program, k: u32) -> Vec<String> {
+    let mut lines = vec![];
+    let nodes = program.kernel_loc(k).0;
+    let mut names: Vec<&str> = nodes.iter().take(NODES).map(|n| &**n).collect();
+    let more = format!("and {} more", nodes.len().saturating_sub(NODES));
+    if nodes.len() > NODES {
+        names.push(&more);
+    }
+    if !names.is_empty() {
+        lines.push(names.join(", "));
+    }
+    if !program.note(k).is_empty() {
+        lines.extend(program.note(k).lines().map(String::from));
+    }
+    let first = program.commands.iter().find_map(|c| match c {
+        Command::Dispatch { kernel, reads, bytes, .. } if *kernel == k => Some(bytes.split_at_checked(*reads as usize)?),
+        _ => None,
+    });
+    if let Some((reads, writes)) = first {
+        let sum = |list: &[Dim]| list.iter().fold(Dim::ZERO, |s, d| s + d);
+        lines.push(format!("reads {}, writes {}", bytes(&sum(reads)), bytes(&sum(writes))));
+    }
+    lines
+}
+
+fn bytes(d: &Dim) -> String {
+    match d.as_const().and_then(|n| u64::try_from(n).ok()) {
+        Some(n) => show::bytes(n),
+        None => format!("{d} bytes"),
+    }
+}
+
+/// What a backend shows of each kernel.
+pub fn texts(program: &Program, target: &AnyTarget) -> Result<Vec<KernelText>, Vec<Problem>> {
     let (mut texts, mut problems) = (vec![], vec![]);
-    for target in targets {
-        for (k, kernel) in program.kernels.iter().enumerate() {
-            let text = |kind| Cranelift.text(kernel, target, kind);
-            match text(TextKind::Clif).and_then(|clif| Ok((clif, text(TextKind::Asm)?))) {
-                Ok((clif, asm)) => texts.push(KernelText { name: kernel.name.clone(), target: target.name.clone(), clif, asm }),
-                Err(e) => problems.push(problem(program, k, &e)),
-            }
+    for k in 0..program.kernels.len() {
+        match texts_of(program, k, target) {
+            Ok(list) => texts.extend(list),
+            Err(e) => problems.push(problem(program, k, &e)),
         }
     }
     if problems.is_empty() { Ok(texts) } else { Err(problems) }
+}
+
+fn texts_of(program: &Program, k: usize, target: &AnyTarget) -> Result<Vec<KernelText>, BackendError> {
+    let text = |language, name: &str, text| KernelText { name: name.into(), target: target.name().into(), language, text };
+    match target {
+        AnyTarget::Cpu(t) => {
+            let f = program.kernels.get(k).ok_or_else(|| no_kernel(k))?;
+            let of = |kind| Cranelift.text(f, t, kind);
+            Ok(vec![text("clif", &f.name, of(TextKind::Clif)?), text("asm", &f.name, of(TextKind::Asm)?)])
+        }
+        AnyTarget::Gpu(t) => {
+            let kernel = gpu_kernel(program, k)?;
+            let name = &kernel.func.name;
+            let utf8 = |code: GpuCode| String::from_utf8_lossy(&code.bytes).into_owned();
+            Ok(vec![match t.language {
+                Language::Wgsl => text("wgsl", name, utf8(backend(&kernel, t)?)),
+                Language::Metal => text("msl", name, utf8(backend(&kernel, t)?)),
+                Language::Spirv => text("spvasm", name, Spirv.text(&kernel, t)?),
+            }])
+        }
+    }
 }

@@ -10,6 +10,7 @@
 
 mod any_module;
 mod artifact;
+mod build;
 pub mod cli;
 pub mod compare;
 mod dims;
@@ -25,10 +26,13 @@ mod pipeline;
 mod problem;
 mod progress;
 mod show;
+mod target;
 
 pub use any_module::AnyModule;
+pub use build::Build;
 pub use kernels::KernelText;
-pub use odc_backend::Target;
-pub use pipeline::{CompileError, Compiled, OptLevel, Options, Stage, Summary, compile, compile_bytes, compile_with};
+pub use odc_backend::{GpuLimits, GpuTarget, Target};
+pub use pipeline::{CompileError, Compiled, OptLevel, Options, Stage, Summary, compile, compile_bytes, compile_graph, compile_with};
 pub use problem::{Exit, Failure, Problem};
 pub use progress::{Report, silent};
+pub use target::AnyTarget;

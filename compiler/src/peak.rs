@@ -3,7 +3,8 @@
 
 use crate::problem::{Failure, Problem};
 use crate::progress::silent;
-use crate::{Exit, artifact, kernels};
+use crate::artifact::{self, TargetCode};
+use crate::{AnyTarget, Exit, kernels};
 use odc_backend::Target;
 use odc_ir::core::no_blobs;
 use odc_ir::program::parse_program;
@@ -84,8 +85,9 @@ pub fn fma128_gflops() -> Result<f64, Failure> {
     let bug = |e: &dyn std::fmt::Display| Failure::new(Exit::Device, Problem::new("ODC0702", format!("the peak cannot be measured: {e}")));
     let target = Target::host().map_err(|e| bug(&e))?;
     let program = parse_program(&program(), &no_blobs).map_err(|e| bug(&e))?;
-    let codes = kernels::compile(&program, &target, 1, &silent).map_err(|problems| Failure { exit: Exit::Device, problems })?;
-    let parts = artifact::assemble(&program, &[target], &[codes])?;
+    let target = AnyTarget::Cpu(target);
+    let code = kernels::compile(&program, &target, 1, &silent).map_err(|problems| Failure { exit: Exit::Device, problems })?;
+    let parts = artifact::assemble(&[TargetCode { target: &target, program: &program, code }])?;
     let code: Vec<&[u8]> = parts.code.iter().map(Vec::as_slice).collect();
     let artifact = Artifact::from_bytes(odc_format::to_vec(&parts.manifest, &code, &[])?)?;
     let mut session = artifact.session(SessionOptions::threads(1))?;

@@ -1,18 +1,19 @@
 //! The way through the house, stage by stage. Each stage is verified before the next one builds on it, and kept, so that it can
-//! be shown as text.
+//! be shown as text. What is common to all targets is here; [`crate::build`] makes the program of each machine.
 
-use crate::artifact::{self, Parts};
+use crate::artifact::{self, Parts, TargetCode};
+use crate::build::Build;
 use crate::kernels::{self, KernelText};
 use crate::passes;
 use crate::problem::Problem;
 use crate::progress::{Report, silent};
-use odc_backend::Target;
+use crate::target::AnyTarget;
 use odc_format::{FormatError, Manifest, WriteError};
 use odc_ir::core::VerifyError;
-use odc_ir::program::{Program, verify_program};
+use odc_ir::program::Program;
 use odc_ir::{graph, loops, tensor};
 use odc_onnx::{Diagnostic, ImportOptions, Model};
-use odc_passes::{canonicalise, expand, fuse, lower_loop, lower_tensor, plan, schedule};
+use odc_passes::{canonicalise, lower_tensor};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
@@ -44,7 +45,7 @@ impl OptLevel {
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The artifact holds a program for each, the best first.
-    pub targets: Vec<Target>,
+    pub targets: Vec<AnyTarget>,
     pub level: OptLevel,
     /// By a dim's name: a size, bounds (`1..128`) or an expression of other dims.
     pub dims: BTreeMap<String, String>,
@@ -55,7 +56,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            targets: Target::parse("cpu").into_iter().collect(),
+            targets: AnyTarget::parse("cpu").into_iter().collect(),
             level: OptLevel::default(),
             dims: BTreeMap::new(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -81,7 +82,7 @@ impl fmt::Display for CompileError {
 impl std::error::Error for CompileError {}
 
 impl CompileError {
-    fn one(p: Problem) -> CompileError {
+    pub(crate) fn one(p: Problem) -> CompileError {
         CompileError::Compile(vec![p])
     }
 }
@@ -112,6 +113,16 @@ stages! {
     Program "program",
 }
 
+impl Stage {
+    /// Is it the same for all targets?
+    pub const fn is_shared(self) -> bool {
+        match self {
+            Stage::Graph | Stage::Canonical | Stage::Tensor => true,
+            Stage::Dispatches | Stage::Loop | Stage::Program => false,
+        }
+    }
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -135,9 +146,11 @@ pub struct Compiled {
     pub graph: graph::Module,
     pub canonical: graph::Module,
     pub tensor: tensor::Module,
-    pub dispatches: tensor::Module,
-    pub program: Program,
-    pub targets: Vec<Target>,
+    /// The artifact holds a program for each, in this order.
+    pub targets: Vec<AnyTarget>,
+    /// That of the first target.
+    first: Build,
+    more: Vec<Build>,
     parts: Parts,
 }
 
@@ -169,6 +182,15 @@ fn compile_model(model: &Model, name: &str, options: &Options, report: Report<'_
     report("importing", 0, 0);
     let mut graph = import(model, &options.dims)?;
     graph.name = name.into();
+    compile_graph_with(graph, options, report)
+}
+
+/// Compiles a model that is graph IR already. `dims` of the options say nothing here: they are the importer's.
+pub fn compile_graph(graph: graph::Module, options: &Options) -> Result<Compiled, CompileError> {
+    compile_graph_with(graph, options, &silent)
+}
+
+fn compile_graph_with(graph: graph::Module, options: &Options, report: Report<'_>) -> Result<Compiled, CompileError> {
     sound(Stage::Graph, graph::verify(&graph))?;
 
     let mut canonical = graph.clone();
@@ -180,72 +202,108 @@ fn compile_model(model: &Model, name: &str, options: &Options, report: Report<'_
     }
 
     report("lowering to tensor ops", 0, 0);
-    let at = |code: &str, loc: &str, message: String| CompileError::one(Problem::new(code, message).at(loc));
-    let tensor = lower_tensor::lower(&canonical).map_err(|e| at("ODC0300", &e.loc, e.to_string()))?;
+    let failed = |e: lower_tensor::LowerError| CompileError::one(Problem::new("ODC0300", &e).at(&e.loc));
+    let tensor = lower_tensor::lower(&canonical).map_err(failed)?;
     sound(Stage::Tensor, tensor::verify(&tensor))?;
 
-    report("forming dispatches", 0, 0);
-    let mut dispatches = tensor.clone();
-    fuse::fuse(&mut dispatches);
-    if options.level > OptLevel::O0 {
-        report("scheduling and packing weights", 0, 0);
-        schedule::schedule(&mut dispatches);
+    let mut machines = vec![];
+    for machine in options.targets.iter().map(AnyTarget::machine) {
+        if !machines.contains(&machine) {
+            machines.push(machine);
+        }
     }
-    passes::renumber(&mut dispatches);
-    sound(Stage::Dispatches, tensor::verify(&dispatches))?;
-
-    report("lowering to loops", 0, 0);
-    let mut lowered = lower_loop::lower(&dispatches).map_err(|e| at("ODC0310", &e.loc, e.to_string()))?;
-    lowered.iter_mut().for_each(|k| expand::expand(&mut k.func));
-    report("planning memory", 0, 0);
-    let program = plan::plan(&dispatches, lowered).map_err(|e| CompileError::one(Problem::new("ODC0320", e)))?;
-    let wrong: Vec<_> = verify_program(&program).into_iter().map(|e| bug(Stage::Program, e)).collect();
-    refuse(wrong)?;
-
+    let mut builds = vec![];
+    for machine in machines {
+        builds.push(Build::new(&tensor, machine, options.level, report)?);
+    }
     let mut codes = vec![];
     for target in &options.targets {
-        codes.push(kernels::compile(&program, target, options.threads, report).map_err(CompileError::Compile)?);
+        let machine = target.machine();
+        if let Some(build) = builds.iter().find(|b| b.machine == machine) {
+            let code = kernels::compile(&build.program, target, options.threads, report).map_err(CompileError::Compile)?;
+            codes.push(TargetCode { target, program: &build.program, code });
+        }
     }
     report("assembling the artifact", 0, 0);
-    let parts = artifact::assemble(&program, &options.targets, &codes).map_err(CompileError::one)?;
-    Ok(Compiled { graph, canonical, tensor, dispatches, program, targets: options.targets.clone(), parts })
+    let parts = artifact::assemble(&codes).map_err(CompileError::one)?;
+    let mut builds = builds.into_iter();
+    let nothing = || CompileError::one(Problem::usage("there is no target to compile for"));
+    let first = builds.next().ok_or_else(nothing)?;
+    Ok(Compiled { graph, canonical, tensor, targets: options.targets.clone(), first, more: builds.collect(), parts })
 }
 
-fn bug(stage: Stage, e: impl fmt::Display) -> Problem {
+pub(crate) fn bug(stage: Stage, e: impl fmt::Display) -> Problem {
     Problem::new("ODC0390", format!("the {stage} stage is not sound: {e}")).help("this is a bug of odc: please report it with the model")
 }
 
-fn sound(stage: Stage, errors: Vec<VerifyError>) -> Result<(), CompileError> {
+pub(crate) fn sound(stage: Stage, errors: Vec<VerifyError>) -> Result<(), CompileError> {
     refuse(errors.into_iter().map(|e| bug(stage, e)).collect())
 }
 
-fn refuse(problems: Vec<Problem>) -> Result<(), CompileError> {
+pub(crate) fn refuse(problems: Vec<Problem>) -> Result<(), CompileError> {
     if problems.is_empty() { Ok(()) } else { Err(CompileError::Compile(problems)) }
 }
 
 impl Compiled {
+    /// What was made for each machine; the first target's first.
+    pub fn builds(&self) -> impl Iterator<Item = &Build> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+
+    /// The program of the first target.
+    pub fn program(&self) -> &Program {
+        &self.first.program
+    }
+
+    /// The dispatches of the first target.
+    pub fn dispatches(&self) -> &tensor::Module {
+        &self.first.dispatches
+    }
+
+    /// The first target's, where targets differ.
     pub fn stage_text(&self, stage: Stage) -> String {
+        self.stage_text_of(stage, &self.first)
+    }
+
+    pub fn stage_text_of(&self, stage: Stage, build: &Build) -> String {
         match stage {
             Stage::Graph => self.graph.to_string(),
             Stage::Canonical => self.canonical.to_string(),
             Stage::Tensor => self.tensor.to_string(),
-            Stage::Dispatches => self.dispatches.to_string(),
-            Stage::Loop => self.loops().to_string(),
-            Stage::Program => self.program.to_string(),
+            Stage::Dispatches => build.dispatches.to_string(),
+            Stage::Loop => build.loops().to_string(),
+            Stage::Program => build.program.to_string(),
         }
     }
 
-    /// The kernels as a module of their own.
+    /// The first target's kernels as a module of their own.
     pub fn loops(&self) -> loops::Module {
-        let mut m = loops::Module::new(&self.program.name);
-        m.symbols.clone_from(&self.program.symbols);
-        m.funcs.clone_from(&self.program.kernels);
-        m
+        self.first.loops()
     }
 
-    /// What the backend makes of each kernel, for each target.
+    /// What the backends make of each kernel, for each target.
     pub fn kernel_texts(&self) -> Result<Vec<KernelText>, Vec<Problem>> {
-        kernels::texts(&self.program, &self.targets)
+        let (mut texts, mut problems) = (vec![], vec![]);
+        for target in &self.targets {
+            let machine = target.machine();
+            for build in self.builds().filter(|b| b.machine == machine) {
+                match kernels::texts(&build.program, target) {
+                    Ok(list) => texts.extend(list),
+                    Err(list) => problems.extend(list),
+                }
+            }
+        }
+        if problems.is_empty() { Ok(texts) } else { Err(problems) }
+    }
+
+    /// The weights, in the order of the manifest.
+    pub fn weights(&self) -> &[bytes::Bytes] {
+        &self.parts.weights
+    }
+
+    /// The code sections.
+    pub fn code(&self) -> &[Vec<u8>] {
+        &self.parts.code
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -271,11 +329,11 @@ impl Compiled {
 
     pub fn summary(&self) -> Summary {
         Summary {
-            dispatches: self.program.dispatch_count(),
-            kernels: self.program.kernels.len(),
+            dispatches: self.program().dispatch_count(),
+            kernels: self.program().kernels.len(),
             weight_bytes: self.parts.manifest.weights.last().map_or(0, |w| w.offset + w.len),
             code_bytes: self.parts.code.iter().map(|c| c.len() as u64).sum(),
-            arena: self.program.arena_bytes.to_string(),
+            arena: self.program().arena_bytes.to_string(),
         }
     }
 }

@@ -1,53 +1,22 @@
 //! Graph modules through the whole compiler and the runtime, as `odc compile` and `odc run` take models: what random modules are
 //! compared with.
 
-use crate::artifact::assemble;
-use odc_backend::{Backend, Target};
-use odc_cranelift::Cranelift;
+use odc::{OptLevel, Options};
 use odc_format::DType as HostDType;
 use odc_ir::core::{DType, TensorValue};
-use odc_ir::{graph, program, tensor};
-use odc_passes::{canonicalise, expand, fuse, lower_loop, lower_tensor, plan, schedule};
+use odc_ir::graph;
 use odc_runtime::{Session, TensorView};
 
 fn text(what: &str) -> impl Fn(&dyn std::fmt::Display) -> String + '_ {
     move |e| format!("{what}: {e}")
 }
 
-fn sound<E: std::fmt::Display>(after: &str, errors: Vec<E>, module: &dyn std::fmt::Display) -> Result<(), String> {
-    errors.first().map_or(Ok(()), |e| Err(format!("not sound after {after}: {e}\n{module}")))
-}
-
 /// The artifact of a graph module, optimised as `-O2` does, or as `-O0`.
 pub fn compile(m: &graph::Module, optimise: bool) -> Result<Vec<u8>, String> {
-    let mut m = m.clone();
-    if optimise {
-        canonicalise::canonicalise(&mut m);
-        m.funcs.iter_mut().for_each(|f| f.renumber());
-        sound("canonicalise", graph::verify(&m), &m)?;
-    }
-    let mut t = lower_tensor::lower(&m).map_err(|e| text("lower_tensor")(&e))?;
-    sound("lower_tensor", tensor::verify(&t), &t)?;
-    fuse::fuse(&mut t);
-    if optimise {
-        schedule::schedule(&mut t);
-    }
-    t.funcs.iter_mut().for_each(|f| f.renumber());
-    sound("fuse and schedule", tensor::verify(&t), &t)?;
-    let mut kernels = lower_loop::lower(&t).map_err(|e| format!("lower_loop: {e}\n{t}"))?;
-    kernels.iter_mut().for_each(|k| expand::expand(&mut k.func));
-    let p = plan::plan(&t, kernels).map_err(|e| format!("plan: {e}\n{t}"))?;
-    sound("plan", program::verify_program(&p), &p)?;
-    let target = Target::parse("cpu").map_err(|e| text("target")(&e))?;
-    let code = p
-        .kernels
-        .iter()
-        .map(|k| Cranelift.compile(k, &target).map_err(|e| format!("kernel @{}: {e}\n{p}", k.name)))
-        .collect::<Result<Vec<_>, _>>()?;
-    let parts = assemble(&p, &[target], &[code]).map_err(|e| text("assemble")(&e.message))?;
-    let code: Vec<&[u8]> = parts.code.iter().map(Vec::as_slice).collect();
-    let weights: Vec<&[u8]> = parts.weights.iter().map(|w| &w[..]).collect();
-    odc_format::to_vec(&parts.manifest, &code, &weights).map_err(|e| text("write")(&e))
+    let level = if optimise { OptLevel::O2 } else { OptLevel::O0 };
+    let options = Options { level, threads: 1, ..Options::default() };
+    let compiled = odc::compile_graph(m.clone(), &options).map_err(|e| format!("compile: {e}\n{m}"))?;
+    compiled.artifact_bytes().map_err(|e| text("write")(&e))
 }
 
 fn host(t: DType) -> HostDType {

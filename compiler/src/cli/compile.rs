@@ -8,6 +8,7 @@ use crate::show;
 use crate::{Compiled, Exit, KernelText, Stage};
 use odc_static::ObjectFormat;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +56,12 @@ enum Emit {
     Clif,
     /// Machine code as assembly
     Asm,
+    /// GPU kernels in WGSL
+    Wgsl,
+    /// GPU kernels in Metal's language
+    Msl,
+    /// GPU kernels in SPIR-V, disassembled
+    Spirv,
 }
 
 enum Kind {
@@ -143,8 +150,11 @@ fn emitted(compiled: &Compiled, emit: Emit) -> Result<String, Failure> {
         Emit::Graph => compiled.stage_text(Stage::Canonical),
         Emit::Tensor => compiled.stage_text(Stage::Dispatches),
         Emit::Loop => compiled.stage_text(Stage::Loop),
-        Emit::Clif => joined(compiled, |k| k.clif)?,
-        Emit::Asm => joined(compiled, |k| k.asm)?,
+        Emit::Clif => joined(compiled, "clif", ";")?,
+        Emit::Asm => joined(compiled, "asm", ";")?,
+        Emit::Wgsl => joined(compiled, "wgsl", "//")?,
+        Emit::Msl => joined(compiled, "msl", "//")?,
+        Emit::Spirv => joined(compiled, "spvasm", ";")?,
     })
 }
 
@@ -152,16 +162,23 @@ fn texts(compiled: &Compiled) -> Result<Vec<KernelText>, Failure> {
     compiled.kernel_texts().map_err(|problems| Failure { exit: Exit::Compile, problems })
 }
 
-fn joined(compiled: &Compiled, text: fn(KernelText) -> String) -> Result<String, Failure> {
-    let texts = texts(compiled)?.into_iter().map(|k| format!("; {} for {}\n", k.name, k.target) + &text(k));
-    Ok(texts.collect::<Vec<_>>().join("\n"))
+/// All kernels in a language, each after a comment with its name.
+fn joined(compiled: &Compiled, language: &str, comment: &str) -> Result<String, Failure> {
+    let texts = texts(compiled)?.into_iter().filter(|k| k.language == language);
+    Ok(texts.map(|k| format!("{comment} {} for {}\n{}", k.name, k.target, k.text)).collect::<Vec<_>>().join("\n"))
 }
 
 /// `NN-stage.odc-ir` with its constants in `blobs`, and a folder with the kernels: `odc opt` starts again from any of them.
 fn dump(compiled: &Compiled, folder: &Path) -> Result<(), Failure> {
     make_folder(folder)?;
-    for (k, stage) in Stage::ALL.iter().enumerate() {
-        write_bytes(&folder.join(format!("{k:02}-{stage}.odc-ir")), compiled.stage_text(*stage).as_bytes())?;
+    for (n, build) in compiled.builds().enumerate() {
+        for (k, stage) in Stage::ALL.iter().enumerate() {
+            // The first machine's files have the plain names; what all share is written once.
+            let of = if n == 0 { String::new() } else { format!("-{n}-{}", build.machine) };
+            if n == 0 || !stage.is_shared() {
+                write_bytes(&folder.join(format!("{k:02}-{stage}{of}.odc-ir")), compiled.stage_text_of(*stage, build).as_bytes())?;
+            }
+        }
     }
     blobs::write(
         folder,
@@ -171,15 +188,18 @@ fn dump(compiled: &Compiled, folder: &Path) -> Result<(), Failure> {
             .iter()
             .chain(&compiled.canonical.consts)
             .chain(&compiled.tensor.consts)
-            .chain(&compiled.dispatches.consts)
-            .chain(&compiled.program.consts),
+            .chain(compiled.builds().flat_map(|b| b.dispatches.consts.iter().chain(&b.program.consts))),
     )?;
     let kernels = folder.join(format!("{:02}-kernels", Stage::ALL.len()));
     make_folder(&kernels)?;
-    for (k, text) in texts(compiled)?.iter().enumerate() {
-        let name = file_name(&format!("{k:03}-{}", text.name));
-        write_bytes(&kernels.join(format!("{name}.clif")), text.clif.as_bytes())?;
-        write_bytes(&kernels.join(format!("{name}.asm")), text.asm.as_bytes())?;
+    let texts = texts(compiled)?;
+    let mut numbers = BTreeMap::new();
+    for text in &texts {
+        let n = numbers.entry((&text.target, text.language)).and_modify(|n| *n += 1).or_insert(0usize);
+        let name = file_name(&format!("{n:03}-{}", text.name));
+        let folder = kernels.join(file_name(&text.target));
+        make_folder(&folder)?;
+        write_bytes(&folder.join(format!("{name}.{}", text.language)), text.text.as_bytes())?;
     }
     Ok(())
 }

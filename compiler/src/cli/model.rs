@@ -3,9 +3,9 @@
 use crate::dims::DimArg;
 use crate::problem::{Failure, Problem};
 use crate::progress::Progress;
-use crate::{Compiled, OptLevel, Options, Target};
+use crate::{AnyTarget, Compiled, GpuLimits, OptLevel, Options};
 use odc_runtime::{Artifact, Session, SessionOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How to compile.
 #[derive(clap::Args, Clone, Debug)]
@@ -13,6 +13,9 @@ pub struct CompileArgs {
     /// What to compile for; `odc targets` lists them
     #[arg(short, long, value_name = "TARGET", value_delimiter = ',', default_value = "cpu")]
     pub target: Vec<String>,
+    /// Limits of GPU targets in JSON, where devices have more than the least that WebGPU promises
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub limits: Option<PathBuf>,
     /// How hard to optimise, 0 to 3
     #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
     pub level: u8,
@@ -27,7 +30,8 @@ pub struct CompileArgs {
 impl CompileArgs {
     pub fn options(&self) -> Result<Options, Failure> {
         let mut options = Options { level: OptLevel::new(self.level), ..Options::default() };
-        options.targets = self.target.iter().map(|t| target(t)).collect::<Result<_, _>>()?;
+        let limits = self.limits.as_deref().map(read_limits).transpose()?;
+        options.targets = self.target.iter().map(|t| target(t, limits)).collect::<Result<_, _>>()?;
         for d in &self.dim {
             if options.dims.insert(d.name.clone(), d.text.clone()).is_some() {
                 return Err(Failure::usage(format!("--dim {} is given twice", d.name)));
@@ -40,8 +44,32 @@ impl CompileArgs {
     }
 }
 
-fn target(name: &str) -> Result<Target, Problem> {
-    Target::parse(name).map_err(|e| Problem::usage(e).help("`odc targets` lists them"))
+fn target(name: &str, limits: Option<GpuLimits>) -> Result<AnyTarget, Problem> {
+    let unknown = |_| Problem::usage(format!("unknown target `{name}`")).help(format!("known are {}", AnyTarget::names().join(", ")));
+    let mut target = AnyTarget::parse(name).map_err(unknown)?;
+    if let (AnyTarget::Gpu(t), Some(limits)) = (&mut target, limits) {
+        t.limits = limits;
+    }
+    Ok(target)
+}
+
+/// A limits file: what it leaves out is as on every WebGPU device.
+fn read_limits(path: &Path) -> Result<GpuLimits, Problem> {
+    let text = std::fs::read_to_string(path).map_err(|e| Problem::unreadable(path, e))?;
+    let fields = r#"its fields are {"storage_buffers": 8, "binding_bytes": 134217728, "invocations": 256, "workgroup_bytes": 16384}"#;
+    let limits: GpuLimits = serde_json::from_str(&text).map_err(|e| Problem::bad_file(path, e).help(fields))?;
+    let (least, default) = ("less than every WebGPU device has", GpuLimits::default());
+    for (name, has, least_is) in [
+        ("storage_buffers", u64::from(limits.storage_buffers), 3),
+        ("binding_bytes", limits.binding_bytes, 1 << 10),
+        ("invocations", u64::from(limits.invocations), 64),
+        ("workgroup_bytes", u64::from(limits.workgroup_bytes), 1 << 10),
+    ] {
+        if has < least_is {
+            return Err(Problem::bad_file(path, format!("{name} is {has}, {least}")).help(format!("at least {least_is}; the default is {default:?}")));
+        }
+    }
+    Ok(limits)
 }
 
 /// Whether the file is (or claims to be) an artifact rather than a model.

@@ -1,8 +1,8 @@
 //! `odc targets`: what odc compiles for.
 
 use super::{print, print_json};
+use crate::AnyTarget;
 use crate::problem::Failure;
-use odc_backend::Target;
 
 /// List the targets
 #[derive(clap::Args)]
@@ -14,21 +14,27 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let targets: Vec<(&str, Target)> = Target::NAMES.iter().filter_map(|n| Some((*n, Target::parse(n).ok()?))).collect();
+    let targets: Vec<(String, AnyTarget)> = AnyTarget::names().into_iter().filter_map(|n| Some((n.clone(), AnyTarget::parse(&n).ok()?))).collect();
     if args.json {
-        let entry = |(name, t): &(&str, Target)| serde_json::json!({ "target": name, "runs_here": t.runs_here(), "description": t });
+        let entry = |(name, t): &(String, AnyTarget)| serde_json::json!({ "target": name, "runs_here": here(t), "description": t });
         return print_json(&targets.iter().map(entry).collect::<Vec<_>>());
     }
     for (name, t) in &targets {
-        let features = t.features.iter().map(|f| f.name()).collect::<Vec<_>>().join(" ");
-        let same = if *name == t.name { String::new() } else { format!("= {}: ", t.name) };
-        let here = if t.runs_here() { "runs here" } else { "not here" };
-        print(format!(
-            "{name:<16} {here:<10} {same}{} {}-bit vectors, {}",
-            t.arch.name(),
-            t.vector_bits,
-            if features.is_empty() { "baseline" } else { &features }
-        ))?;
+        let same = if name == t.name() { String::new() } else { format!("= {}: ", t.name()) };
+        let here = match here(t) {
+            Some(true) => "runs here",
+            Some(false) => "not here",
+            None => "gpu",
+        };
+        print(format!("{name:<16} {here:<10} {same}{}", t.about()))?;
     }
     Ok(())
+}
+
+/// Not known of GPUs without asking for one.
+fn here(t: &AnyTarget) -> Option<bool> {
+    match t {
+        AnyTarget::Cpu(t) => Some(t.runs_here()),
+        AnyTarget::Gpu(_) => None,
+    }
 }

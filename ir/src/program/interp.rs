@@ -47,6 +47,8 @@ struct Memory<'p> {
     bytes: Vec<u8>,
     inputs: Vec<Range<usize>>,
     consts: Vec<Range<usize>>,
+    /// Behind the arena.
+    outputs: Vec<Range<usize>>,
     /// What lies before the arena, as it was.
     constant: Vec<u8>,
 }
@@ -67,11 +69,19 @@ impl<'p> Memory<'p> {
         let inputs = inputs.iter().map(|t| add(&t.to_bytes())).collect();
         let consts = p.consts.iter().map(|c| add(&c.bytes)).collect();
         let arena = binding.size(&p.arena_bytes)?;
-        let all = constant.len().checked_add(arena).filter(|n| *n <= MAX_BYTES);
-        let all = all.ok_or_else(|| fail("arena", format!("{arena} bytes are more than the runner allocates")))?;
+        let too_many = || fail("arena", format!("{arena} bytes and the outputs are more than the runner allocates"));
+        let mut all = constant.len().checked_add(arena).filter(|n| *n <= MAX_BYTES).ok_or_else(too_many)?;
+        let mut outputs = vec![];
+        for (k, (port, b)) in p.outputs.iter().enumerate() {
+            let own = *b == BufferRef::Output(k as u32);
+            let start = all.next_multiple_of(super::ALIGN as usize);
+            let end = start.checked_add(if own { binding.size(&port.ty.bytes())? } else { 0 });
+            all = end.filter(|n| *n <= MAX_BYTES).ok_or_else(too_many)?;
+            outputs.push(start..all);
+        }
         let mut bytes = constant.clone();
         bytes.resize(all, POISON);
-        Ok(Memory { p, binding, bytes, inputs, consts, constant })
+        Ok(Memory { p, binding, bytes, inputs, consts, outputs, constant })
     }
 
     fn range(&self, b: BufferRef) -> Result<Range<usize>, InterpError> {
@@ -90,6 +100,7 @@ impl<'p> Memory<'p> {
                 let end = start.and_then(|s| s.checked_add(len)).filter(|e| *e <= self.bytes.len());
                 Ok(start.ok_or_else(missing)?..end.ok_or_else(missing)?)
             }
+            BufferRef::Output(k) => self.outputs.get(k as usize).cloned().ok_or_else(missing),
         }
     }
 

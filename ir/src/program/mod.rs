@@ -53,6 +53,18 @@ pub enum BufferRef {
     Const { id: ConstId, offset: u64 },
     /// The place that `slots[k]` describes.
     Arena(u32),
+    /// The memory of output k, outside of the arena: the caller's, or the session's.
+    Output(u32),
+}
+
+impl BufferRef {
+    /// Is it memory that commands write?
+    pub fn is_written(&self) -> bool {
+        match self {
+            BufferRef::Arena(_) | BufferRef::Output(_) => true,
+            BufferRef::Input(_) | BufferRef::Const { .. } => false,
+        }
+    }
 }
 
 /// A place in the arena. Slots whose bytes overlap are never alive together.
@@ -88,6 +100,8 @@ pub enum Command {
         grain: Dim,
         /// Private memory of one thread, in bytes.
         scratch: Dim,
+        /// Bytes of each of `buffers`, where a machine binds them by range; empty elsewhere.
+        bytes: Vec<Dim>,
         loc: Loc,
     },
     Copy {
@@ -110,6 +124,8 @@ pub struct Program {
     pub consts: Vec<Const>,
     /// Distinct kernels with distinct names.
     pub kernels: Vec<loops::Func>,
+    /// One a kernel: how it works, for people. May be empty.
+    pub notes: Vec<String>,
     pub commands: Vec<Command>,
     pub slots: Vec<Slot>,
     pub arena_bytes: Dim,
@@ -135,6 +151,7 @@ impl Program {
             outputs: vec![],
             consts: vec![],
             kernels: vec![],
+            notes: vec![],
             commands: vec![],
             slots: vec![],
             arena_bytes: Dim::ZERO,
@@ -163,6 +180,25 @@ impl Program {
             Command::Dispatch { kernel, scratch, .. } if *kernel == k => larger(&ranges, &most, scratch),
             Command::Dispatch { .. } | Command::Copy { .. } => most,
         })
+    }
+    /// Which buffers of kernel `k` lie where kernels write, in any of its dispatches. A machine that binds buffers with a mode must
+    /// bind these writable, even those that the kernel only reads: they may share memory with those that it writes.
+    pub fn kernel_access(&self, k: u32) -> Vec<bool> {
+        let mut writable: Vec<bool> = vec![];
+        for c in &self.commands {
+            let Command::Dispatch { kernel, buffers, reads, .. } = c else { continue };
+            if *kernel == k {
+                writable.resize(writable.len().max(buffers.len()), false);
+                for (at, (w, b)) in writable.iter_mut().zip(buffers).enumerate() {
+                    *w |= at >= *reads as usize || b.is_written();
+                }
+            }
+        }
+        writable
+    }
+    /// What is known of kernel `k` for people.
+    pub fn note(&self, k: u32) -> &str {
+        self.notes.get(k as usize).map_or("", String::as_str)
     }
     /// The ONNX nodes that kernel `k` computes, in order of its dispatches.
     pub fn kernel_loc(&self, k: u32) -> Loc {

@@ -27,6 +27,7 @@ impl Display for BufferRef {
             BufferRef::Const { id, offset: 0 } => write!(f, "#{}", id.0),
             BufferRef::Const { id, offset } => write!(f, "#{} + {offset}", id.0),
             BufferRef::Arena(k) => write!(f, "slot {k}"),
+            BufferRef::Output(k) => write!(f, "out {k}"),
         }
     }
 }
@@ -45,7 +46,7 @@ impl Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (reads, writes) = self.accesses();
         match self {
-            Command::Dispatch { kernel, dims, grid, grain, scratch, loc, .. } => {
+            Command::Dispatch { kernel, dims, grid, grain, scratch, bytes, loc, .. } => {
                 write!(f, "dispatch {kernel} (")?;
                 list(f, reads)?;
                 f.write_str(") -> (")?;
@@ -53,6 +54,11 @@ impl Display for Command {
                 f.write_str(") dims [")?;
                 list(f, dims)?;
                 write!(f, "] grid {grid} grain {grain} scratch {scratch}")?;
+                if !bytes.is_empty() {
+                    f.write_str(" bytes [")?;
+                    list(f, bytes)?;
+                    f.write_str("]")?;
+                }
                 if !loc.0.is_empty() {
                     f.write_str(" loc(")?;
                     list(f, &loc.0.iter().map(|n| format!("\"{}\"", n.escape_debug())).collect::<Vec<_>>())?;
@@ -84,6 +90,9 @@ impl Display for Program {
         }
         for c in &self.commands {
             writeln!(f, "  {c}")?;
+        }
+        for (k, note) in self.notes.iter().enumerate().filter(|(_, n)| !n.is_empty()) {
+            writeln!(f, "  note {k} \"{}\"", note.escape_debug())?;
         }
         for k in &self.kernels {
             f.write_str(&print_func(k, 1))?;
@@ -136,8 +145,16 @@ pub fn parse_program(text: &str, blobs: Blobs<'_>) -> Result<Program, ParseError
             break;
         }
     }
+    let mut notes = vec![];
+    while p.eat("note") {
+        notes.push((p.index()?, p.string()?));
+    }
     while p.peek("func") {
         prog.kernels.push(parse_func(&mut p)?);
+    }
+    prog.notes = vec![String::new(); prog.kernels.len()];
+    for (k, text) in notes {
+        *prog.notes.get_mut(k).ok_or_else(|| p.error(format!("note {k} is of no kernel")))? = text;
     }
     p.expect("}")?;
     if p.at_end() { Ok(prog) } else { Err(p.error("unexpected text after the program")) }
@@ -155,6 +172,9 @@ fn buffer(p: &mut Parser<'_>) -> Result<BufferRef, ParseError> {
     }
     if p.eat("slot") {
         return Ok(BufferRef::Arena(u32::parse(p)?));
+    }
+    if p.eat("out") {
+        return Ok(BufferRef::Output(u32::parse(p)?));
     }
     let id = ConstId::parse(p)?;
     let offset = if p.eat("+") { p.index()? as u64 } else { 0 };
@@ -175,11 +195,12 @@ fn dispatch(p: &mut Parser<'_>) -> Result<Command, ParseError> {
     let grain = p.dim()?;
     p.expect("scratch")?;
     let scratch = p.dim()?;
+    let bytes = if p.eat("bytes") { p.list('[', ']', Parser::dim)? } else { vec![] };
     let mut loc = Loc::none();
     if p.eat("loc") {
         loc.0 = p.list('(', ')', |p| p.string().map(Into::into))?;
     }
-    Ok(Command::Dispatch { kernel, buffers, reads, dims, grid, grain, scratch, loc })
+    Ok(Command::Dispatch { kernel, buffers, reads, dims, grid, grain, scratch, bytes, loc })
 }
 
 #[cfg(test)]
@@ -194,12 +215,15 @@ mod tests {
   input "x" : f32[n, 2]
   output "y" : f32[n - 1, 2] = slot 1
   output "x again" : f32[n, 2] = in 0
+  output "sum" : f32[n, 2] = out 2
   check n - 1 "f32[n - 1, 2] /Slice"
   arena 128*floordiv(n + 7, 8)
   slot 0 at 0 size 8*n "f32[n, 2] /Add"
   slot 1 at 64*floordiv(n + 7, 8) size 8*n - 8 ""
   dispatch 0 (in 0, #0 + 4) -> (slot 0) dims [n] grid n grain 16 scratch 64 loc("/Add", "/Mul")
+  dispatch 0 (in 0, #0 + 4) -> (out 2) dims [n] grid n grain 16 scratch 64 bytes [8*n, 4, 8*n]
   copy slot 0 to slot 1 size 8*n - 8
+  note 0 "loops {vector 4}"
   func @Add(%0 "a": ptr<f32, global>, %1 "b": ptr<f32, global>, %2 "c": ptr<f32, global>, %3 "n": index) {
     yield
   }
@@ -221,12 +245,14 @@ mod tests {
         for end in (0..TEXT.len() - 2).filter(|k| TEXT.is_char_boundary(*k)) {
             assert!(parse_program(&TEXT[..end], &no_blobs).is_err(), "cut at {end}");
         }
-        let wrong = [("slot 1 at", "slot 7 at"), ("in 0,", "out 0,"), ("const #0", "const #1"), ("dims [n]", "dims n")];
+        let wrong = [("slot 1 at", "slot 7 at"), ("in 0,", "into 0,"), ("const #0", "const #1"), ("dims [n]", "dims n")];
         for (from, to) in wrong {
             assert!(parse_program(&TEXT.replacen(from, to, 1), &no_blobs).is_err(), "{to}");
         }
         for (from, to) in
-            [("slot 1\n", "slot 9\n"), ("in 0,", "in 5,"), ("#0 + 4", "#0 + 9"), ("dispatch 0", "dispatch 3"), ("dims [n]", "dims []")]
+            [("slot 1\n", "slot 9\n"), ("in 0,", "in 5,"), ("in 0,", "out 2,"), ("#0 + 4", "#0 + 9"), ("dispatch 0", "dispatch 3"), ("dims [n]", "dims []"),
+             ("= out 2", "= out 1"), ("-> (out 2)", "-> (out 1)"), ("-> (out 2)", "-> (out 9)"), ("bytes [8*n, 4, 8*n]", "bytes [4]"),
+             ("bytes [8*n, 4, 8*n]", "bytes [8*n, 8, 8*n]")]
         {
             let p = parse_program(&TEXT.replacen(from, to, 1), &no_blobs).unwrap();
             assert!(!verify_program(&p).is_empty(), "{to}");

@@ -56,6 +56,12 @@ pub fn verify_program(p: &Program) -> Vec<ProgramError> {
     v.errors
 }
 
+/// What commands have written so far.
+struct Written {
+    slots: Vec<bool>,
+    outputs: Vec<bool>,
+}
+
 struct Verifier<'a> {
     p: &'a Program,
     errors: Vec<ProgramError>,
@@ -98,7 +104,7 @@ impl Verifier<'_> {
 
     fn commands(&mut self) {
         let p = self.p;
-        let mut written = vec![false; p.slots.len()];
+        let mut written = Written { slots: vec![false; p.slots.len()], outputs: vec![false; p.outputs.len()] };
         for (k, c) in p.commands.iter().enumerate() {
             let at = || format!("command {k}: {c}");
             let (reads, writes) = c.accesses();
@@ -107,19 +113,27 @@ impl Verifier<'_> {
             }
             for b in writes {
                 match b {
-                    BufferRef::Arena(s) if (*s as usize) < written.len() => written[*s as usize] = true,
-                    BufferRef::Arena(s) => self.check(false, at, || format!("slot {s} does not exist")),
+                    BufferRef::Arena(s) => match written.slots.get_mut(*s as usize) {
+                        Some(w) => *w = true,
+                        None => self.check(false, at, || format!("slot {s} does not exist")),
+                    },
+                    BufferRef::Output(k) => match written.outputs.get_mut(*k as usize) {
+                        Some(w) if p.outputs.get(*k as usize).is_some_and(|(_, place)| place == b) => *w = true,
+                        _ => self.check(false, at, || format!("output {k} has no memory of its own")),
+                    },
                     BufferRef::Input(_) | BufferRef::Const { .. } => {
                         self.check(false, at, || format!("writes to {b}, which must not change"))
                     }
                 }
             }
             match c {
-                Command::Dispatch { kernel, buffers, reads, dims, grid, grain, scratch, .. } => {
-                    for d in dims.iter().chain([grid, grain, scratch]) {
+                Command::Dispatch { kernel, buffers, reads, dims, grid, grain, scratch, bytes, .. } => {
+                    for d in dims.iter().chain(bytes).chain([grid, grain, scratch]) {
                         self.size(d, at);
                     }
                     self.check(*reads as usize <= buffers.len(), at, || "reads more buffers than it has".into());
+                    let counted = bytes.is_empty() || bytes.len() == buffers.len();
+                    self.check(counted, at, || format!("{} buffers have {} sizes", buffers.len(), bytes.len()));
                     let Some(func) = p.kernels.get(*kernel as usize) else {
                         self.check(false, at, || format!("kernel {kernel} does not exist"));
                         continue;
@@ -135,23 +149,41 @@ impl Verifier<'_> {
                 Command::Copy { bytes, .. } => self.size(bytes, at),
             }
         }
-        for (port, b) in &p.outputs {
+        for (k, (port, b)) in p.outputs.iter().enumerate() {
             self.buffer(b, &written, || format!("output \"{}\"", port.name));
+            let other = matches!(b, BufferRef::Output(o) if *o as usize != k);
+            self.check(!other, || format!("output \"{}\"", port.name), || format!("lies in {b}, the memory of another output"));
             port.ty.shape.iter().for_each(|d| self.size(d, || format!("output \"{}\"", port.name)));
         }
     }
 
+    fn bytes_of(&self, b: &Binding, buffer: &BufferRef) -> Option<i64> {
+        let p = self.p;
+        match buffer {
+            BufferRef::Arena(k) => p.slot(*k).and_then(|s| b.eval(&s.bytes).ok()),
+            BufferRef::Input(k) => p.inputs.get(*k as usize).and_then(|i| b.eval(&i.ty.bytes()).ok()),
+            BufferRef::Output(k) => p.outputs.get(*k as usize).and_then(|(port, _)| b.eval(&port.ty.bytes()).ok()),
+            BufferRef::Const { id, offset } => {
+                p.constant(*id).and_then(|c| i64::try_from((c.bytes.len() as u64).checked_sub(*offset)?).ok())
+            }
+        }
+    }
+
     /// A buffer that is read.
-    fn buffer(&mut self, b: &BufferRef, written: &[bool], at: impl Fn() -> String) {
+    fn buffer(&mut self, b: &BufferRef, written: &Written, at: impl Fn() -> String) {
         match b {
             BufferRef::Input(k) => self.check((*k as usize) < self.p.inputs.len(), at, || format!("input {k} does not exist")),
             BufferRef::Const { id, offset } => {
                 let len = self.p.constant(*id).map(|c| c.bytes.len() as u64);
                 self.check(len.is_some_and(|len| *offset <= len), at, || format!("there is no {b}"));
             }
-            BufferRef::Arena(k) => match written.get(*k as usize) {
+            BufferRef::Arena(k) => match written.slots.get(*k as usize) {
                 None => self.check(false, at, || format!("slot {k} does not exist")),
                 Some(w) => self.check(*w, at, || format!("slot {k} is read before anything is written there")),
+            },
+            BufferRef::Output(k) => match written.outputs.get(*k as usize) {
+                None => self.check(false, at, || format!("output {k} does not exist")),
+                Some(w) => self.check(*w, at, || format!("output {k} is read before anything is written there")),
             },
         }
     }
@@ -197,14 +229,19 @@ impl Verifier<'_> {
                 );
             }
         }
+        for (k, c) in p.commands.iter().enumerate() {
+            let Command::Dispatch { buffers, bytes, .. } = c else { continue };
+            for (buffer, need) in buffers.iter().zip(bytes) {
+                let at = || format!("command {k}: {c}");
+                let Some(need) = self.eval(b, need, at) else { continue };
+                let have = self.bytes_of(b, buffer);
+                self.check(have.is_none_or(|have| need <= have), at, || format!("binds {need} bytes, more than {buffer} has {}", with(b)));
+            }
+        }
         for (port, buffer) in &p.outputs {
             let at = || format!("output \"{}\"", port.name);
             let Some(need) = self.eval(b, &port.ty.bytes(), at) else { continue };
-            let have = match buffer {
-                BufferRef::Arena(k) => p.slot(*k).and_then(|s| b.eval(&s.bytes).ok()),
-                BufferRef::Input(k) => p.inputs.get(*k as usize).and_then(|i| b.eval(&i.ty.bytes()).ok()),
-                BufferRef::Const { id, offset } => p.constant(*id).and_then(|c| i64::try_from(c.bytes.len() as u64 - offset).ok()),
-            };
+            let have = self.bytes_of(b, buffer);
             self.check(have.is_some_and(|have| need <= have), at, || format!("has {need} bytes, more than {buffer} {}", with(b)));
         }
     }

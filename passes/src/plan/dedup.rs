@@ -9,15 +9,17 @@ const MAX_NAME: usize = 60;
 #[derive(Default)]
 pub(super) struct Kernels {
     pub funcs: Vec<Func>,
-    by_text: BTreeMap<String, u32>,
+    pub notes: Vec<String>,
+    by_text: BTreeMap<(String, Vec<bool>), u32>,
     names: BTreeSet<String>,
 }
 
 impl Kernels {
-    /// The position of `func` or of the equal one that came first. It is named after the first node that it computes.
-    pub(super) fn add(&mut self, mut func: Func, loc: &Loc) -> u32 {
-        let text = anonymous_text(&func);
-        if let Some(k) = self.by_text.get(&text) {
+    /// The position of `func` or of the equal one with the same access that came first. It is named after the first node that it
+    /// computes.
+    pub(super) fn add(&mut self, mut func: Func, note: String, access: Vec<bool>, loc: &Loc) -> u32 {
+        let key = (anonymous_text(&func), access);
+        if let Some(k) = self.by_text.get(&key) {
             return *k;
         }
         let k = self.funcs.len() as u32;
@@ -30,7 +32,8 @@ impl Kernels {
             func.name = format!("{base}_{n}");
             n += 1;
         }
-        self.by_text.insert(text, k);
+        self.by_text.insert(key, k);
+        self.notes.push(note);
         self.funcs.push(func);
         k
     }

@@ -16,7 +16,8 @@ pub(super) struct Storage {
     pub notes: Vec<String>,
 }
 
-pub(super) fn storages(graph: &Graph, order: &[usize], ranges: &Ranges) -> Vec<Storage> {
+/// Memory for those of the results that `inside` wants it for; shared only where the machine allows it.
+pub(super) fn storages(graph: &Graph, order: &[usize], ranges: &Ranges, inside: &dyn Fn(usize) -> bool, may_share: bool) -> Vec<Storage> {
     let mut position = vec![0; graph.calls.len()];
     for (at, c) in order.iter().enumerate() {
         if let Some(p) = position.get_mut(*c) {
@@ -28,7 +29,7 @@ pub(super) fn storages(graph: &Graph, order: &[usize], ranges: &Ranges) -> Vec<S
     let mut of: Vec<Option<usize>> = vec![None; graph.made.len()];
     for (at, call) in order.iter().enumerate().filter_map(|(at, c)| Some((at, graph.calls.get(*c)?))) {
         let mut taken = vec![];
-        for v in &call.writes {
+        for v in call.writes.iter().filter(|v| inside(**v)) {
             let Some(made) = graph.made.get(*v) else { continue };
             let last = made.users.iter().map(when).max().unwrap_or(at);
             let end = if made.is_output { order.len() } else { last.max(at) };
@@ -37,7 +38,7 @@ pub(super) fn storages(graph: &Graph, order: &[usize], ranges: &Ranges) -> Vec<S
                 let s = storage(p)?;
                 let dies = out.get(s).is_some_and(|o| o.end == at && o.bytes == made.bytes);
                 let alone = call.reads.iter().filter(|q| storage(q) == Some(s)).count() == 1 && !taken.contains(&s);
-                (dies && alone && may_overwrite(graph.func, call.op, k, ranges)).then_some(s)
+                (may_share && dies && alone && may_overwrite(graph.func, call.op, k, ranges)).then_some(s)
             });
             let s = match over {
                 Some(s) => {

@@ -2,7 +2,6 @@
 //! tried again, as long as the arena is larger than what is alive.
 
 use odc_ir::core::Dim;
-use odc_ir::program::ALIGN;
 
 /// A buffer to place: alive from command `start` to command `end`, inclusive.
 #[derive(Clone, Debug)]
@@ -26,15 +25,15 @@ pub(super) struct Packed {
 /// How often the order is mended.
 const REPAIRS: usize = 32;
 
-pub(super) fn align(bytes: i64) -> Option<i64> {
-    Some(bytes.max(0).checked_add(ALIGN - 1)? / ALIGN * ALIGN)
+pub(super) fn padded(bytes: i64, align: i64) -> Option<i64> {
+    Some(bytes.max(0).checked_add(align - 1)? / align * align)
 }
 
 /// The most bytes alive at once: no packing is smaller.
-pub(super) fn lower_bound(items: &[Item], sizes: &[i64]) -> i64 {
+pub(super) fn lower_bound(items: &[Item], sizes: &[i64], align: i64) -> i64 {
     let mut events: Vec<(usize, i128)> = vec![];
     for (i, s) in items.iter().zip(sizes) {
-        let s = i128::from(align(*s).unwrap_or(i64::MAX));
+        let s = i128::from(padded(*s, align).unwrap_or(i64::MAX));
         events.push((i.start, s));
         events.push((i.end.saturating_add(1), -s));
     }
@@ -49,9 +48,9 @@ pub(super) fn lower_bound(items: &[Item], sizes: &[i64]) -> i64 {
 }
 
 /// Offsets without overlaps; `None` if they pass 64 bits.
-pub(super) fn pack(items: &[Item], sizes: &[i64]) -> Option<Packed> {
-    let sizes: Vec<i64> = sizes.iter().map(|s| align(*s)).collect::<Option<_>>()?;
-    let least = lower_bound(items, &sizes);
+pub(super) fn pack(items: &[Item], sizes: &[i64], align: i64) -> Option<Packed> {
+    let sizes: Vec<i64> = sizes.iter().map(|s| padded(*s, align)).collect::<Option<_>>()?;
+    let least = lower_bound(items, &sizes, align);
     let size = |k: usize| sizes.get(k).copied().unwrap_or(0);
     let life = |k: usize| items.get(k).map_or((0, 0), |i| (i.start, i.end - i.start + 1));
     let mut orders: Vec<Vec<usize>> = vec![(0..items.len()).collect(); 4];

@@ -6,7 +6,6 @@
 use super::most::{Most, Prover};
 use super::pack::{self, Item};
 use odc_ir::core::{Atom, Dim};
-use odc_ir::program::ALIGN;
 
 type Offsets = (Vec<Dim>, Dim);
 
@@ -26,12 +25,12 @@ fn usable(d: &Dim) -> bool {
 }
 
 /// `bytes` rounded up to the alignment.
-fn padded(bytes: &Dim, prover: &Prover) -> Dim {
-    prover.simplify(&bytes.align_up(ALIGN))
+fn padded(bytes: &Dim, prover: &Prover, align: i64) -> Dim {
+    prover.simplify(&bytes.align_up(align))
 }
 
 /// Offsets as the greatest end of what lies below, after the packing `at`; `None` if the expressions grow too large.
-pub(super) fn stack(items: &[Item], at: &[i64], prover: &Prover) -> Option<Offsets> {
+pub(super) fn stack(items: &[Item], at: &[i64], prover: &Prover, align: i64) -> Option<Offsets> {
     let mut order: Vec<usize> = (0..items.len()).collect();
     order.sort_by_key(|k| (at.get(*k).copied(), *k));
     let mut ends: Vec<Option<Most>> = vec![None; items.len()];
@@ -48,7 +47,7 @@ pub(super) fn stack(items: &[Item], at: &[i64], prover: &Prover) -> Option<Offse
                 offset.join(ends.get(*j)?.as_ref()?, prover);
             }
         }
-        let end = offset.plus(&padded(&item.bytes, prover));
+        let end = offset.plus(&padded(&item.bytes, prover, align));
         // Only what nothing lies on can be the top.
         if !order.iter().skip(n + 1).any(|j| items.get(*j).is_some_and(|o| o.meets(item))) {
             total.join(&end, prover);
@@ -72,13 +71,13 @@ struct Shared {
 }
 
 /// Slots shared by maximum, largest first; numbers are packed by themselves below them.
-pub(super) fn slots(items: &[Item], about: &[i64], prover: &Prover) -> Option<Offsets> {
+pub(super) fn slots(items: &[Item], about: &[i64], prover: &Prover, align: i64) -> Option<Offsets> {
     let mut offsets = vec![Dim::ZERO; items.len()];
     let (fixed, mut open): (Vec<usize>, Vec<usize>) =
         (0..items.len()).partition(|k| items.get(*k).is_some_and(|i| i.bytes.as_const().is_some()));
     let fixed_items: Vec<Item> = fixed.iter().filter_map(|k| items.get(*k).cloned()).collect();
     let fixed_sizes: Vec<i64> = fixed_items.iter().filter_map(|i| i.bytes.as_const()).collect();
-    let packed = pack::pack(&fixed_items, &fixed_sizes)?;
+    let packed = pack::pack(&fixed_items, &fixed_sizes, align)?;
     for (k, at) in fixed.iter().zip(packed.offsets) {
         *offsets.get_mut(*k)? = Dim::from(at);
     }
@@ -112,7 +111,7 @@ pub(super) fn slots(items: &[Item], about: &[i64], prover: &Prover) -> Option<Of
         for m in s.members {
             *offsets.get_mut(m)? = next.clone();
         }
-        next = next + s.bytes.map(|b| padded(b, prover)).to_dim();
+        next = next + s.bytes.map(|b| padded(b, prover, align)).to_dim();
     }
     (!next.is_poison()).then_some((offsets, next))
 }

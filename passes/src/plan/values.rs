@@ -102,11 +102,27 @@ impl<'m> Graph<'m> {
         Ok(g)
     }
 
+    /// Bytes of a value; it is one of the function's.
+    pub(super) fn bytes(&self, v: Value) -> Dim {
+        self.func.types.get(v.index()).map_or(Dim::ZERO, TensorType::bytes)
+    }
+
     /// What calls and outputs refer to.
     pub(super) fn used_consts(&self) -> BTreeSet<ConstId> {
         let places = self.calls.iter().flat_map(|c| &c.reads).chain(self.outputs.iter().map(|(_, _, p)| p));
         places.filter_map(|p| if let Place::Const(id) = p { Some(*id) } else { None }).collect()
     }
+}
+
+/// The results that are outputs, each with the first output that it is.
+pub(super) fn apart(graph: &Graph) -> BTreeMap<usize, u32> {
+    let mut of = BTreeMap::new();
+    for (k, (_, _, place)) in graph.outputs.iter().enumerate() {
+        if let Place::Made(v) = place {
+            of.entry(*v).or_insert(k as u32);
+        }
+    }
+    of
 }
 
 /// The sizes of values that the bounds of the symbols do not prove to be non-negative. A product of two negative sizes would look

@@ -1,0 +1,60 @@
+//! Sizes as slots of the artifact's one shape program, which all of its programs share.
+
+use crate::problem::Problem;
+use odc_format::{DType, Instr, Slot, TensorInfo};
+use odc_ir::core::Dim;
+use odc_ir::program::{Port, Reg, ShapeCode, ShapeInstr};
+
+/// Dims to slots: instruction k of the shape code defines slot k of the artifact's shape program.
+pub struct Sizes(pub ShapeCode);
+
+impl Sizes {
+    pub fn slot(&mut self, d: &Dim) -> Result<Slot, Problem> {
+        let help = "fix or bound the dim with --dim";
+        self.0.dim(d).map(slot).map_err(|e| Problem::new("ODC0330", e).help(help))
+    }
+    pub fn port(&mut self, p: &Port) -> Result<TensorInfo, Problem> {
+        Ok(TensorInfo {
+            name: p.name.clone(),
+            dtype: dtype(p.ty.dtype),
+            shape: p.ty.shape.iter().map(|d| self.slot(d)).collect::<Result<_, _>>()?,
+            shape_text: p.ty.shape.iter().map(Dim::to_string).collect(),
+        })
+    }
+}
+
+fn slot(r: Reg) -> Slot {
+    Slot(r.0)
+}
+
+pub fn instr(i: &ShapeInstr) -> Instr {
+    match *i {
+        ShapeInstr::Const(c) => Instr::Const(c),
+        ShapeInstr::InputDim { input, axis } => Instr::InputDim { input, axis },
+        ShapeInstr::Add(a, b) => Instr::Add(slot(a), slot(b)),
+        ShapeInstr::Sub(a, b) => Instr::Sub(slot(a), slot(b)),
+        ShapeInstr::Mul(a, b) => Instr::Mul(slot(a), slot(b)),
+        ShapeInstr::FloorDiv(a, b) => Instr::FloorDiv(slot(a), slot(b)),
+        ShapeInstr::Min(a, b) => Instr::Min(slot(a), slot(b)),
+        ShapeInstr::Max(a, b) => Instr::Max(slot(a), slot(b)),
+    }
+}
+
+fn dtype(d: odc_ir::core::DType) -> DType {
+    use odc_ir::core::DType as D;
+    match d {
+        D::F32 => DType::F32,
+        D::F64 => DType::F64,
+        D::F16 => DType::F16,
+        D::BF16 => DType::BF16,
+        D::I8 => DType::I8,
+        D::I16 => DType::I16,
+        D::I32 => DType::I32,
+        D::I64 => DType::I64,
+        D::U8 => DType::U8,
+        D::U16 => DType::U16,
+        D::U32 => DType::U32,
+        D::U64 => DType::U64,
+        D::Bool => DType::Bool,
+    }
+}

@@ -1,0 +1,79 @@
+//! What odc compiles for: CPUs by instruction set, GPUs by language, features and limits.
+
+use odc_backend::{Arch, Feature, GpuFeature, GpuLimits, GpuTarget, Language, Target, TargetError};
+use odc_passes::{Gpu, Machine};
+use serde::Serialize;
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(untagged)]
+pub enum AnyTarget {
+    Cpu(Target),
+    Gpu(GpuTarget),
+}
+
+impl AnyTarget {
+    /// `cpu`, `cpu:x86-64-v3`, `wgsl`, `spirv:f16+subgroups`, …
+    pub fn parse(name: &str) -> Result<AnyTarget, TargetError> {
+        match GpuTarget::parse(name) {
+            Some(gpu) => gpu.map(AnyTarget::Gpu),
+            None => Target::parse(name).map(AnyTarget::Cpu),
+        }
+    }
+
+    /// Names that `parse` takes, the features of GPUs one at a time.
+    pub fn names() -> Vec<String> {
+        let mut names: Vec<String> = Target::NAMES.iter().map(|n| n.to_string()).collect();
+        for l in Language::ALL {
+            names.push(l.name().into());
+            names.extend(GpuFeature::ALL.iter().map(|f| format!("{}:{}", l.name(), f.name())));
+        }
+        names
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            AnyTarget::Cpu(t) => &t.name,
+            AnyTarget::Gpu(t) => &t.name,
+        }
+    }
+
+    pub fn gpu(&self) -> Option<&GpuTarget> {
+        match self {
+            AnyTarget::Gpu(t) => Some(t),
+            AnyTarget::Cpu(_) => None,
+        }
+    }
+
+    /// What passes must know of it; targets with the same machine share one program.
+    pub fn machine(&self) -> Machine {
+        match self {
+            AnyTarget::Cpu(_) => Machine::Cpu,
+            AnyTarget::Gpu(t) => {
+                let GpuLimits { storage_buffers, binding_bytes, invocations, workgroup_bytes } = t.limits;
+                let (f16, subgroups) = (t.has(GpuFeature::F16), t.has(GpuFeature::Subgroups));
+                Machine::Gpu(Gpu { f16, subgroups, invocations, workgroup_bytes, storage_buffers, binding_bytes, busy: t.costs.busy })
+            }
+        }
+    }
+
+    /// What it is, in a few words.
+    pub fn about(&self) -> String {
+        let or = |words: Vec<&str>, none: &str| if words.is_empty() { none.to_string() } else { words.join(" ") };
+        match self {
+            AnyTarget::Cpu(t) => {
+                let features = or(t.features.iter().map(|f: &Feature| f.name()).collect(), "baseline");
+                let arch: Arch = t.arch;
+                format!("{} {}-bit vectors, {features}", arch.name(), t.vector_bits)
+            }
+            AnyTarget::Gpu(t) => {
+                let language = match t.language {
+                    Language::Wgsl => "WebGPU: browsers, and any GPU through wgpu",
+                    Language::Spirv => "Vulkan",
+                    Language::Metal => "Apple GPUs",
+                };
+                let features = or(t.features.iter().map(|f| f.webgpu()).collect(), "what every device has");
+                format!("{language}; {features}")
+            }
+        }
+    }
+}
