@@ -69,29 +69,54 @@ impl Work {
         out
     }
 
-    /// Is op `k` the softmax after a product that is alone in `members` so far, and which a workgroup computes a row of as well as
-    /// tiles would: scores of attention, or the last product of a small classifier?
-    pub(super) fn starts_attention(&self, def: &[Option<usize>], members: &[usize], k: usize) -> bool {
-        let ([first], Some(op)) = (members, &self.ops[k]) else { return false };
-        let Some(first) = &self.ops[*first] else { return false };
-        let (Op::Reduce { axes, raxes: inner, .. }, Op::Reduce { kind: ReduceKind::Max, raxes, axes: rows, .. }) = (&first.op, &op.op)
-        else {
-            return false;
-        };
-        let weights = |v: &Value| def[v.index()].and_then(|d| self.ops[d].as_ref()).is_some_and(|o| matches!(o.op, Op::Constant { .. }));
-        let size = |d: &Dim| hint(d, &self.symbols);
+    /// May op `k` follow a product that is alone in `members` so far, because a workgroup computes a row of it as well as tiles would?
+    /// A softmax after scores of attention or after the last product of a small classifier; a small product after a small one.
+    pub(super) fn starts_rows(&self, def: &[Option<usize>], members: &[usize], k: usize) -> bool {
+        let ([first], Some(op), true) = (members, &self.ops[k], self.gpu.is_some()) else { return false };
+        let Some(first) = self.ops[*first].as_ref().filter(|o| is_contraction(&o.op)) else { return false };
+        let (Op::Reduce { axes, .. }, Op::Reduce { kind, raxes, axes: rows, .. }) = (&first.op, &op.op) else { return false };
+        let depth = axes.iter().zip(rows).take_while(|(a, b)| a == b).count();
+        if is_contraction(&op.op) {
+            return self.small(first, depth) && self.small(op, depth);
+        }
         let (Some((_, last)), [(_, length)]) = (axes.last(), raxes.as_slice()) else { return false };
-        let depth = size(&Dim::product(inner.iter().map(|(_, n)| n)));
-        let scores = factors(first).iter().all(|v| !weights(v)) && size(length) <= LONGEST_SCORES && depth <= LONGEST_DEPTH;
-        let small = size(length).saturating_mul(depth) <= SMALL_ROW;
         let long = |axes: &Axes| axes.iter().filter(|(_, n)| !n.is(1)).count();
-        self.gpu.is_some() && is_contraction(&first.op) && last == length && long(rows) < long(axes).max(1) && (scores || small)
+        let softmax = *kind == ReduceKind::Max && last == length && long(rows) < long(axes).max(1);
+        softmax && (self.small(first, depth) || self.scores(def, first))
     }
 
-    /// Is op `k` the product of the probabilities with the values, in the group that its scores began?
-    pub(super) fn ends_attention(&self, members: &[usize], k: usize) -> bool {
+    /// Is op `k` a product that ends what a product began: probabilities times values, or small again?
+    pub(super) fn ends_rows(&self, def: &[Option<usize>], members: &[usize], k: usize) -> bool {
         let (Some(first), Some(op)) = (members.first().and_then(|m| self.ops[*m].as_ref()), &self.ops[k]) else { return false };
-        self.gpu.is_some() && is_contraction(&first.op) && is_contraction(&op.op) && members.len() > 1
+        let products = is_contraction(&first.op) && is_contraction(&op.op) && members.len() > 1;
+        let (Op::Reduce { axes: a, .. }, Op::Reduce { axes: b, .. }) = (&first.op, &op.op) else { return false };
+        let depth = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+        self.gpu.is_some() && products && (self.small(op, depth) || (!self.weighs(def, op) && self.scores(def, first)))
+    }
+
+    fn hint(&self, d: &Dim) -> i64 {
+        hint(d, &self.symbols)
+    }
+
+    /// Is one factor a constant?
+    fn weighs(&self, def: &[Option<usize>], op: &Operation) -> bool {
+        let constant = |v: &Value| def[v.index()].and_then(|d| self.ops[d].as_ref()).is_some_and(|o| matches!(o.op, Op::Constant { .. }));
+        factors(op).iter().any(constant)
+    }
+
+    /// Products of queries with keys, few enough for one kernel?
+    fn scores(&self, def: &[Option<usize>], op: &Operation) -> bool {
+        let Op::Reduce { axes, raxes, .. } = &op.op else { return false };
+        let length = axes.last().map_or(i64::MAX, |(_, n)| self.hint(n));
+        let depth = self.hint(&Dim::product(raxes.iter().map(|(_, n)| n)));
+        !self.weighs(def, op) && length <= LONGEST_SCORES && depth <= LONGEST_DEPTH
+    }
+
+    /// A product with few multiply-adds a row, a row being what lies behind the first `depth` axes.
+    fn small(&self, op: &Operation, depth: usize) -> bool {
+        let Op::Reduce { axes, raxes, .. } = &op.op else { return false };
+        let all = axes.iter().skip(depth).chain(raxes).map(|(_, n)| self.hint(n));
+        all.fold(1, i64::saturating_mul) <= SMALL_ROW
     }
 }
 

@@ -68,13 +68,13 @@ fn common(a: &[(Sym, Dim)], b: &[(Sym, Dim)]) -> usize {
 
 fn may_join(w: &Work, def: &[Option<usize>], group: &(Vec<usize>, Axes), k: usize, op: &Operation) -> bool {
     let (members, shared) = group;
-    let (starts, ends) = (w.starts_attention(def, members, k), w.ends_attention(members, k));
-    if members.len() >= MAX_STAGES || (is_contraction(&op.op) && !ends) || !matches!(op.op, Op::Map { .. } | Op::Reduce { .. }) {
+    let (starts, ends) = (w.starts_rows(def, members, k), w.ends_rows(def, members, k));
+    if members.len() >= MAX_STAGES || (is_contraction(&op.op) && !starts && !ends) || !matches!(op.op, Op::Map { .. } | Op::Reduce { .. }) {
         return false;
     }
     let ops = || members.iter().filter_map(|m| w.ops[*m].as_ref()).chain([op]);
-    let attention = starts || w.gpu.is_some() && members.len() > 1;
-    if (!attention && ops().any(|o| is_contraction(&o.op))) || !ops().any(|o| matches!(o.op, Op::Reduce { .. })) {
+    let rows = starts || w.gpu.is_some() && members.len() > 1;
+    if (!rows && ops().any(|o| is_contraction(&o.op))) || !ops().any(|o| matches!(o.op, Op::Reduce { .. })) {
         return false;
     }
     let depth = common(shared, leading(&op.op));
