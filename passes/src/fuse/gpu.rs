@@ -14,6 +14,9 @@ const LONGEST_SCORES: i64 = 512;
 const LONGEST_DEPTH: i64 = 256;
 /// Multiply-adds of a row of any product that a workgroup computes as well as a tile.
 const SMALL_ROW: i64 = 16 << 10;
+/// With fewer rows than these, elements of a row up to which a workgroup a row is enough.
+const FEW_ROWS: i64 = 8;
+const LONG_ROW: i64 = 4096;
 /// Shared memory kept for partial reductions.
 const PARTIAL_BYTES: i64 = 4 * 256;
 
@@ -92,6 +95,14 @@ impl Work {
         let (Op::Reduce { axes: a, .. }, Op::Reduce { axes: b, .. }) = (&first.op, &op.op) else { return false };
         let depth = a.iter().zip(b).take_while(|(a, b)| a == b).count();
         self.gpu.is_some() && products && (self.small(op, depth) || (!self.weighs(def, op) && self.scores(def, first)))
+    }
+
+    /// Would one workgroup a row leave most of the device idle over op `k`, with `shared` axes for the rows?
+    pub(super) fn starves(&self, shared: &Axes, k: usize) -> bool {
+        let (Some(op), true) = (&self.ops[k], self.gpu.is_some()) else { return false };
+        let (Op::Map { axes, .. } | Op::Reduce { axes, .. }) = &op.op else { return false };
+        let size = |axes: &[(odc_ir::core::Sym, Dim)]| axes.iter().map(|(_, n)| self.hint(n)).fold(1, i64::saturating_mul);
+        size(shared) < FEW_ROWS && size(axes.get(shared.len()..).unwrap_or(&[])) > LONG_ROW
     }
 
     fn hint(&self, d: &Dim) -> i64 {

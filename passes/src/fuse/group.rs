@@ -82,6 +82,9 @@ fn may_join(w: &Work, def: &[Option<usize>], group: &(Vec<usize>, Axes), k: usiz
     if depth == 0 || depth + usize::from(starts) < shared.len() {
         return false;
     }
+    if w.starves(&shared.iter().take(depth).cloned().collect(), k) {
+        return false;
+    }
     // Every value that travels inside must stay within its row.
     for v in &op.operands {
         let Some(d) = def[v.index()].filter(|d| members.contains(d)) else { continue };
