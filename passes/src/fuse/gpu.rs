@@ -101,8 +101,11 @@ impl Work {
     pub(super) fn starves(&self, shared: &Axes, k: usize) -> bool {
         let (Some(op), true) = (&self.ops[k], self.gpu.is_some()) else { return false };
         let (Op::Map { axes, .. } | Op::Reduce { axes, .. }) = &op.op else { return false };
-        let size = |axes: &[(odc_ir::core::Sym, Dim)]| axes.iter().map(|(_, n)| self.hint(n)).fold(1, i64::saturating_mul);
-        size(shared) < FEW_ROWS && size(axes.get(shared.len()..).unwrap_or(&[])) > LONG_ROW
+        // A symbolic batch is often 1.
+        let least = |d: &Dim| d.eval(&|s| self.symbols.get(s).map(|k| k.lo)).unwrap_or(1);
+        let rows = shared.iter().map(|(_, n)| least(n)).fold(1, i64::saturating_mul);
+        let row = axes.iter().skip(shared.len()).map(|(_, n)| self.hint(n)).fold(1, i64::saturating_mul);
+        rows < FEW_ROWS && row > LONG_ROW
     }
 
     fn hint(&self, d: &Dim) -> i64 {
