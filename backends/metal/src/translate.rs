@@ -43,7 +43,7 @@ pub fn translate(wgsl: &str) -> Result<Msl, MetalError> {
         Validator::new(ValidationFlags::all(), able).validate(&module).map_err(|e| MetalError::Invalid { text: e.emit_to_string(wgsl) })?;
 
     let (name, workgroup) = entry_point(&module)?;
-    check_types(&module)?;
+    check_matrices(&module)?;
     check_lengths(&module)?;
     let resources = bindings(&module)?;
     let resources = msl::EntryPointResources { resources, immediates_buffer: None, sizes_buffer: Some(SIZES_SLOT) };
@@ -110,24 +110,31 @@ fn entry_point(module: &Module) -> Result<(String, [u32; 3]), MetalError> {
     }
 }
 
-/// naga names matrices of any shape and leaves it to Metal's compiler to refuse them.
-fn check_types(module: &Module) -> Result<(), MetalError> {
-    for (_, ty) in module.types.iter() {
-        if let TypeInner::CooperativeMatrix { columns, rows, .. } = ty.inner {
-            let (columns, rows) = (columns as u32, rows as u32);
-            if (columns, rows) != (8, 8) {
-                return Err(MetalError::MatrixShape { columns, rows });
-            }
-        }
+/// All expressions of a module's functions.
+fn expressions(module: &Module) -> impl Iterator<Item = &Expression> {
+    let functions = module.functions.iter().map(|(_, f)| f).chain(module.entry_points.iter().map(|e| &e.function));
+    functions.flat_map(|f| f.expressions.iter().map(|(_, e)| e))
+}
+
+/// naga writes matrices of any shape and leaves it to Metal's compiler to refuse them.
+fn check_matrices(module: &Module) -> Result<(), MetalError> {
+    let declared = module.types.iter().filter_map(|(_, t)| match t.inner {
+        TypeInner::CooperativeMatrix { columns, rows, .. } => Some((columns as u32, rows as u32)),
+        _ => None,
+    });
+    let loaded = expressions(module).filter_map(|e| match e {
+        Expression::CooperativeLoad { columns, rows, .. } => Some((*columns as u32, *rows as u32)),
+        _ => None,
+    });
+    match declared.chain(loaded).find(|shape| *shape != (8, 8)) {
+        Some((columns, rows)) => Err(MetalError::MatrixShape { columns, rows }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The length of a runtime array is known to WebGPU, not to Metal.
 fn check_lengths(module: &Module) -> Result<(), MetalError> {
-    let functions = module.functions.iter().map(|(_, f)| f).chain(module.entry_points.iter().map(|e| &e.function));
-    let mut expressions = functions.flat_map(|f| f.expressions.iter());
-    match expressions.any(|(_, e)| matches!(e, Expression::ArrayLength(_))) {
+    match expressions(module).any(|e| matches!(e, Expression::ArrayLength(_))) {
         true => Err(MetalError::ArrayLength),
         false => Ok(()),
     }

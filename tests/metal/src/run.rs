@@ -76,7 +76,7 @@ impl ShimKernels {
         for b in bindings {
             let memory = places.get_mut(b.memory).ok_or_else(|| refuse(format!("there is no memory {}", b.memory)))?.bytes();
             let slot = buffers.get_mut(b.index as usize).ok_or_else(|| refuse(format!("Metal has no buffer index {}", b.index)))?;
-            if b.offset % ALIGN != 0 || b.offset > memory.len() {
+            if !b.offset.is_multiple_of(ALIGN) || b.offset > memory.len() {
                 return Err(refuse(format!(
                     "buffer {}: offset {} is no multiple of {ALIGN} within {} bytes",
                     b.index,
@@ -122,7 +122,7 @@ enum Place<'a> {
 
 impl<'a> Place<'a> {
     fn of(memory: &'a mut [u8]) -> Self {
-        if memory.as_ptr().addr() % ALIGN == 0 {
+        if memory.as_ptr().addr().is_multiple_of(ALIGN) {
             return Place::Here(memory);
         }
         let word = |bytes: &[u8]| {
