@@ -48,15 +48,7 @@ impl Artifact {
     /// Maps the file. It must not be changed while it is open: write a new file and rename it over the old one.
     #[cfg(feature = "std")]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Artifact, LoadError> {
-        let path = path.as_ref();
-        let io = |error| LoadError::Io { path: path.to_owned(), error };
-        let file = std::fs::File::open(path).map_err(io)?;
-        if file.metadata().map_err(io)?.is_dir() {
-            return Err(io(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
-        }
-        // SAFETY: the mapping is private and read-only; that nobody truncates the file meanwhile is the caller's part.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        Artifact::load(ArtifactBytes(Source::Mapped(map)), None)
+        Artifact::load(ArtifactBytes::open(path)?, None)
     }
 
     /// From memory. Bytes that start on a 64-byte boundary are used in place, others are copied once.
@@ -69,7 +61,7 @@ impl Artifact {
     /// # Safety
     /// `kernels` are the functions that the artifact was compiled with, in its order.
     pub unsafe fn from_static(artifact: &'static [u8], kernels: &'static [KernelFn]) -> Result<Artifact, LoadError> {
-        Artifact::load(ArtifactBytes(Source::Static(artifact)), Some(kernels))
+        Artifact::load(Source::Static(artifact).into(), Some(kernels))
     }
 
     fn load(bytes: ArtifactBytes, linked: Option<&[KernelFn]>) -> Result<Artifact, LoadError> {
@@ -122,6 +114,11 @@ impl Artifact {
     /// What the artifact says about itself. `targets` holds those that were not chosen.
     pub fn manifest(&self) -> &Manifest {
         &self.0.manifest
+    }
+
+    /// The file's bytes, shared: a GPU runs the other targets of the same artifact from them.
+    pub fn bytes(&self) -> ArtifactBytes {
+        self.0.bytes.clone()
     }
 
     /// The program that runs on this machine.

@@ -8,7 +8,7 @@ use alloc::{
     vec::Vec,
 };
 use core::ops::Range;
-use odc_format::{BufferRef, Command, Manifest, Slot, TensorInfo};
+use odc_format::{BufferRef, Command, DType, Manifest, Slot, TensorInfo};
 
 /// A buffer whose place is known.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,7 @@ impl Plan {
     /// Inputs have the right ranks already.
     pub(crate) fn new<'a>(model: &Loaded, input: impl Fn(usize) -> TensorView<'a>) -> Result<Plan, RunError> {
         let manifest = &model.manifest;
-        let slots = evaluate(manifest, &input)?;
+        let slots = evaluate(manifest, &|i| input(i).shape)?;
         let mut plan = Plan {
             key: (0..manifest.inputs.len()).flat_map(|i| input(i).shape.iter().copied()).collect(),
             input_bytes: Vec::new(),
@@ -83,7 +83,7 @@ impl Plan {
             let too_large = || RunError::TooLarge { what: format!("input \"{}\" has too many bytes", info.name) };
             plan.input_bytes.push(bytes.ok_or_else(too_large)?);
         }
-        let sizes = Sizes { slots: &slots, model };
+        let sizes = Sizes { slots: &slots, manifest };
         plan.arena = sizes.size(model.target.arena_bytes, "the arena")?;
         for kernel in &model.target.kernels {
             plan.scratch = plan.scratch.max(sizes.size(kernel.scratch_bytes, "scratch")?);
@@ -150,7 +150,7 @@ impl Plan {
                 fits("an input", 0, room).map(|_| Place::Input(i as usize))
             }
             BufferRef::Weight { index, offset } => {
-                let info = sizes.model.manifest.weights.get(index as usize);
+                let info = sizes.manifest.weights.get(index as usize);
                 let (start, len) = info.map_or((0, 0), |w| (w.offset as usize, w.len as usize));
                 fits("a weight", offset as usize, len).map(|offset| Place::Weight(start + offset))
             }
@@ -159,34 +159,35 @@ impl Plan {
     }
 }
 
-struct Sizes<'a> {
-    slots: &'a [i64],
-    model: &'a Loaded,
+/// The shape program's results.
+pub(crate) struct Sizes<'a> {
+    pub slots: &'a [i64],
+    pub manifest: &'a Manifest,
 }
 
 impl Sizes<'_> {
-    fn value(&self, slot: Slot) -> Result<i64, RunError> {
+    pub(crate) fn value(&self, slot: Slot) -> Result<i64, RunError> {
         let missing = || RunError::BadPlan { what: format!("slot {} does not exist", slot.0) };
         self.slots.get(slot.index()).copied().ok_or_else(missing)
     }
 
-    fn size(&self, slot: Slot, what: &str) -> Result<usize, RunError> {
+    pub(crate) fn size(&self, slot: Slot, what: &str) -> Result<usize, RunError> {
         let value = self.value(slot)?;
         usize::try_from(value).map_err(|_| RunError::BadPlan { what: format!("{what} has the size {value}") })
     }
 }
 
-fn byte_size(info: &TensorInfo, shape: &[usize]) -> Option<usize> {
+pub(crate) fn byte_size(info: &TensorInfo, shape: &[usize]) -> Option<usize> {
     let bytes = shape.iter().try_fold(info.dtype.size(), |n, &dim| n.checked_mul(dim))?;
     // a slice in memory cannot be longer
     (bytes <= isize::MAX as usize).then_some(bytes)
 }
 
 /// Runs the shape program and refuses shapes that the model was not compiled for.
-fn evaluate<'a>(m: &Manifest, input: &impl Fn(usize) -> TensorView<'a>) -> Result<Vec<i64>, RunError> {
-    let dim = |i: u32, axis: u32| input(i as usize).shape.get(axis as usize).and_then(|&d| i64::try_from(d).ok());
+pub(crate) fn evaluate<'a>(m: &Manifest, input: &impl Fn(usize) -> &'a [usize]) -> Result<Vec<i64>, RunError> {
+    let dim = |i: u32, axis: u32| input(i as usize).get(axis as usize).and_then(|&d| i64::try_from(d).ok());
     for (i, info) in m.inputs.iter().enumerate() {
-        let shape = input(i).shape;
+        let shape = input(i);
         if shape.iter().any(|&dim| i64::try_from(dim).is_err()) {
             let what = format!("input \"{}\" has shape {}", info.name, shape_text(shape));
             return Err(RunError::TooLarge { what });
@@ -197,7 +198,7 @@ fn evaluate<'a>(m: &Manifest, input: &impl Fn(usize) -> TensorView<'a>) -> Resul
     let evaluated = m.shape_program.evaluate(dim, &mut slots);
     let get = |slot: Slot| slots.get(slot.index()).copied();
     for (i, info) in m.inputs.iter().enumerate() {
-        let shape = input(i).shape;
+        let shape = input(i);
         for (axis, (&found, want)) in shape.iter().zip(info.shape.iter().map(|&s| get(s))).enumerate() {
             if let Some(want) = want.filter(|&want| i64::try_from(found) != Ok(want)) {
                 return Err(RunError::WrongShape {
@@ -225,6 +226,49 @@ fn evaluate<'a>(m: &Manifest, input: &impl Fn(usize) -> TensorView<'a>) -> Resul
     }
     evaluated.map_err(|e| RunError::TooLarge { what: e.to_string() })?;
     Ok(slots)
+}
+
+/// Finds the manifest's inputs among those that a caller gives by name: `order[i]` is the caller's position of input i.
+pub(crate) fn order_inputs<'n>(m: &Manifest, names: impl Iterator<Item = &'n str> + Clone, order: &mut Vec<usize>) -> Result<(), RunError> {
+    order.clear();
+    for info in &m.inputs {
+        let mut found = names.clone().enumerate().filter(|(_, name)| *name == info.name).map(|(i, _)| i);
+        match (found.next(), found.next()) {
+            (Some(at), None) => order.push(at),
+            (Some(_), Some(_)) => return Err(RunError::DuplicateInput { name: info.name.clone() }),
+            (None, _) => {
+                let missing = m.inputs.iter().filter(|t| names.clone().all(|name| name != t.name));
+                let missing: Vec<_> = missing.map(describe).collect();
+                return Err(RunError::MissingInputs { missing: missing.join(", "), expected: describe_inputs(m) });
+            }
+        }
+    }
+    match names.clone().find(|name| m.inputs.iter().all(|t| t.name != *name)) {
+        Some(name) => Err(RunError::UnknownInput { name: name.to_string(), expected: describe_inputs(m) }),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn check_dtype(info: &TensorInfo, found: DType) -> Result<(), RunError> {
+    if found == info.dtype {
+        return Ok(());
+    }
+    Err(RunError::WrongType { name: info.name.clone(), found, expected: describe(info) })
+}
+
+pub(crate) fn check_rank(info: &TensorInfo, shape: &[usize]) -> Result<(), RunError> {
+    let rank = shape.len();
+    if rank == info.shape.len() {
+        return Ok(());
+    }
+    Err(RunError::WrongRank { name: info.name.clone(), found: shape_text(shape), rank, expected: describe(info) })
+}
+
+pub(crate) fn check_length(info: &TensorInfo, shape: &[usize], need: usize, found: usize) -> Result<(), RunError> {
+    if need == found {
+        return Ok(());
+    }
+    Err(RunError::DataLength { name: info.name.clone(), shape: shape_text(shape), need: need.to_string(), found })
 }
 
 /// "[2, 3]"

@@ -24,6 +24,8 @@ mod bind;
 mod code;
 mod cpu;
 mod error;
+#[cfg(feature = "wgpu")]
+pub mod gpu;
 mod memory;
 #[cfg_attr(not(feature = "std"), path = "no_pool.rs")]
 mod pool;

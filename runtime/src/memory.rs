@@ -62,8 +62,10 @@ impl Drop for Block {
     }
 }
 
-/// Where an artifact's bytes live. Made from a `Vec<u8>`, an `Arc<[u8]>` or a `&'static [u8]`.
-pub struct ArtifactBytes(pub(crate) Source);
+/// Where an artifact's bytes live. Made from a `Vec<u8>`, an `Arc<[u8]>`, a `&'static [u8]`, a file or an artifact;
+/// cheap to clone.
+#[derive(Clone)]
+pub struct ArtifactBytes(Arc<Source>);
 
 pub(crate) enum Source {
     Static(&'static [u8]),
@@ -74,27 +76,53 @@ pub(crate) enum Source {
     Mapped(memmap2::Mmap),
 }
 
+impl From<Source> for ArtifactBytes {
+    fn from(source: Source) -> Self {
+        ArtifactBytes(Arc::new(source))
+    }
+}
+
 impl From<Vec<u8>> for ArtifactBytes {
     fn from(bytes: Vec<u8>) -> Self {
-        ArtifactBytes(Source::Vec(bytes))
+        Source::Vec(bytes).into()
     }
 }
 
 impl From<Arc<[u8]>> for ArtifactBytes {
     fn from(bytes: Arc<[u8]>) -> Self {
-        ArtifactBytes(Source::Arc(bytes))
+        Source::Arc(bytes).into()
+    }
+}
+
+impl From<&crate::Artifact> for ArtifactBytes {
+    fn from(artifact: &crate::Artifact) -> Self {
+        artifact.bytes()
     }
 }
 
 impl From<&'static [u8]> for ArtifactBytes {
     fn from(bytes: &'static [u8]) -> Self {
-        ArtifactBytes(Source::Static(bytes))
+        Source::Static(bytes).into()
     }
 }
 
 impl ArtifactBytes {
+    /// Maps the file. It must not be changed while it is open: write a new file and rename it over the old one.
+    #[cfg(feature = "std")]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<ArtifactBytes, crate::LoadError> {
+        let path = path.as_ref();
+        let io = |error| crate::LoadError::Io { path: path.to_owned(), error };
+        let file = std::fs::File::open(path).map_err(io)?;
+        if file.metadata().map_err(io)?.is_dir() {
+            return Err(io(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+        }
+        // SAFETY: the mapping is private and read-only; that nobody truncates the file meanwhile is the caller's part.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+        Ok(Source::Mapped(map).into())
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
-        match &self.0 {
+        match &*self.0 {
             Source::Static(bytes) => bytes,
             Source::Vec(bytes) => bytes,
             Source::Arc(bytes) => bytes,
@@ -112,6 +140,6 @@ impl ArtifactBytes {
             return Ok(self);
         }
         let out_of_memory = || crate::LoadError::OutOfMemory { what: "the artifact", bytes: bytes.len() };
-        Block::copy_of(bytes).map(|block| ArtifactBytes(Source::Block(block))).ok_or_else(out_of_memory)
+        Block::copy_of(bytes).map(|block| Source::Block(block).into()).ok_or_else(out_of_memory)
     }
 }

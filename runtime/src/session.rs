@@ -2,11 +2,11 @@
 
 use crate::{
     Artifact, KernelFn, LoadError, RunError, TensorView,
-    bind::{Place, Plan, Step, describe, describe_inputs, shape_text},
+    bind::{Place, Plan, Step, check_dtype, check_length, check_rank, describe, describe_inputs, order_inputs},
     memory::Block,
     pool::Pool,
 };
-use alloc::{format, string::ToString, vec::Vec};
+use alloc::{format, vec::Vec};
 
 /// Plans that a session remembers; a longer cycle of shapes binds anew each time.
 const PLANS: usize = 8;
@@ -122,27 +122,7 @@ impl Session {
     /// the next run.
     pub fn run<'s>(&'s mut self, inputs: &[(&str, TensorView<'s>)]) -> Result<Outputs<'s>, RunError> {
         let manifest = &self.artifact.0.manifest;
-        self.order.clear();
-        for info in &manifest.inputs {
-            let mut found = inputs.iter().enumerate().filter(|(_, (name, _))| *name == info.name).map(|(i, _)| i);
-            match (found.next(), found.next()) {
-                (Some(at), None) => self.order.push(at),
-                (Some(_), Some(_)) => {
-                    return Err(RunError::DuplicateInput { name: info.name.clone() });
-                }
-                (None, _) => {
-                    let missing = manifest.inputs.iter().filter(|t| inputs.iter().all(|(name, _)| *name != t.name));
-                    let missing: Vec<_> = missing.map(describe).collect();
-                    let expected = describe_inputs(manifest);
-                    return Err(RunError::MissingInputs { missing: missing.join(", "), expected });
-                }
-            }
-        }
-        if self.order.len() != inputs.len() {
-            let unknown = inputs.iter().find(|(name, _)| manifest.inputs.iter().all(|t| t.name != *name));
-            let name = unknown.map_or("", |(name, _)| name).to_string();
-            return Err(RunError::UnknownInput { name, expected: describe_inputs(manifest) });
-        }
+        order_inputs(manifest, inputs.iter().map(|(name, _)| *name), &mut self.order)?;
         let order = core::mem::take(&mut self.order);
         let nothing = TensorView { dtype: odc_format::DType::U8, shape: &[], data: &[] };
         let input = |i: usize| order.get(i).and_then(|&at| inputs.get(at)).map_or(nothing, |&(_, view)| view);
@@ -187,14 +167,7 @@ impl Session {
         self.inputs.clear();
         for (i, (info, &need)) in model.manifest.inputs.iter().zip(&plan.input_bytes).enumerate() {
             let view = input(i);
-            if view.data.len() != need {
-                return Err(RunError::DataLength {
-                    name: info.name.clone(),
-                    shape: shape_text(view.shape),
-                    need: need.to_string(),
-                    found: view.data.len(),
-                });
-            }
+            check_length(info, view.shape, need, view.data.len())?;
             if !view.data.as_ptr().addr().is_multiple_of(info.dtype.size()) && need > 0 {
                 return Err(RunError::Misaligned { name: info.name.clone(), align: info.dtype.size() });
             }
@@ -238,18 +211,8 @@ impl Session {
     fn check_types<'a>(&self, input: &impl Fn(usize) -> TensorView<'a>) -> Result<(), RunError> {
         for (i, info) in self.artifact.0.manifest.inputs.iter().enumerate() {
             let view = input(i);
-            if view.dtype != info.dtype {
-                let (name, expected) = (info.name.clone(), describe(info));
-                return Err(RunError::WrongType { name, found: view.dtype, expected });
-            }
-            if view.shape.len() != info.shape.len() {
-                return Err(RunError::WrongRank {
-                    name: info.name.clone(),
-                    found: shape_text(view.shape),
-                    rank: view.shape.len(),
-                    expected: describe(info),
-                });
-            }
+            check_dtype(info, view.dtype)?;
+            check_rank(info, view.shape)?;
         }
         Ok(())
     }

@@ -147,7 +147,7 @@ fn knows_its_memory_before_and_after() {
     let artifact = linked(host_sample());
     assert_eq!(artifact.arena_bytes_at(&[("n", 10)]), Some(256));
     assert_eq!(artifact.arena_bytes_at(&[]), None);
-    assert_eq!(artifact.weight_bytes(), 76);
+    assert_eq!(artifact.weight_bytes(), 268);
     let mut session = artifact.session(SessionOptions::threads(2)).unwrap();
     assert_eq!(session.memory().arena, None);
     assert_eq!(session.memory().allocated, 0);
