@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub const CHUNK: usize = 16;
 
 /// Metal has no double and does not contract; runtime arrays are declared with length 1 and indexed beyond.
-const FLAGS: &str = "-std=c++17 -O1 -march=native -fPIC -shared -w -ffp-contract=off -fno-math-errno -fno-strict-aliasing \
+const FLAGS: &str = "-std=c++17 -O2 -march=native -fPIC -shared -w -ffp-contract=off -fno-math-errno -fno-strict-aliasing \
                      -fwrapv -fvisibility=hidden -U_FORTIFY_SOURCE";
 const GCC_FLAGS: &str = "-fsingle-precision-constant -fno-aggressive-loop-optimizations -fno-gnu-unique";
 const CLANG_FLAGS: &str = "-Xclang -cl-single-precision-constant -Wno-everything";
