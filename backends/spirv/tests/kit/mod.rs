@@ -8,6 +8,7 @@ use odc_spirv::Spirv;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Once;
 
 /// Values may have any numbers here.
 pub fn parse(text: &str) -> Func {
@@ -77,7 +78,10 @@ fn validator() -> Option<PathBuf> {
 /// Panics with what spirv-val says against the module, and the module.
 pub fn validate(code: &GpuCode, what: &str) {
     let Some(tool) = validator() else {
-        eprintln!("SKIPPED: {what} is NOT validated: there is no spirv-val; run tests/gpu/install.sh or set ODC_SPIRV_VAL");
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            eprintln!("SKIPPED: NO module is validated: there is no spirv-val; run tests/gpu/install.sh or set ODC_SPIRV_VAL")
+        });
         return;
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
