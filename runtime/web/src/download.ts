@@ -68,11 +68,15 @@ export class Download {
       if (next.done) throw this.truncated("the download is not complete");
       this.piece = next.value;
       this.loaded += next.value.length;
-      if (this.total > 0) this.report?.({ loaded: Math.min(this.loaded, this.total), total: this.total });
+      this.tell();
     }
     const part = this.piece.subarray(0, most);
     this.piece = this.piece.subarray(part.length);
     return part;
+  }
+
+  private tell(): void {
+    if (this.total > 0) this.report?.({ loaded: Math.min(this.loaded, this.total), total: this.total });
   }
 
   async fill(into: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -115,6 +119,7 @@ export class Download {
     }
     const count = head.getUint32(12, true);
     this.total = u64(head, 4);
+    this.tell();
     if (count < 2 || count > MOST_SECTIONS) throw bad(`it has ${count} sections`);
     const table = new DataView((await this.read(count * ENTRY)).buffer);
     const sections: Section[] = [];
