@@ -10,6 +10,8 @@
 //! # Ok(()) }
 //! ```
 //!
+//! With the feature `wgpu`, `odc_runtime::gpu` runs the GPU targets of the same artifacts.
+//!
 //! An artifact holds machine code, like a program or a shared library: its form is checked completely on load, but
 //! what its kernels compute is as trustworthy as its origin. Open only what you would also execute.
 #![cfg_attr(not(feature = "std"), no_std)]

@@ -163,6 +163,30 @@ fn memory_is_what_was_created_and_what_was_foretold() {
     assert_eq!(session.memory(), large);
 }
 
+/// The driver's side of the same, where wgpu knows it: names and sizes of what is allocated, rounded up as it likes.
+#[test]
+fn the_allocator_agrees() {
+    let Some(model) = load(&sample()) else { return };
+    let mut session = GpuSession::new(&model);
+    let case = Case::new(999, 0);
+    session.run(&case.inputs()).unwrap().read_all().unwrap();
+    let ours = || -> Option<Vec<(String, u64)>> {
+        model.device().poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        let report = model.device().generate_allocator_report()?;
+        let named = report.allocations.into_iter().filter(|a| a.name.starts_with("odc "));
+        Some(named.map(|a| (a.name, a.size)).collect())
+    };
+    let Some(before) = ours() else { return eprintln!("SKIPPED: this backend has no report") };
+    let made = model.counters().buffers + session.counters().buffers;
+    assert_eq!(before.len() as u64, made, "{before:?}");
+    let (sum, memory) = (before.iter().map(|a| a.1).sum::<u64>(), session.memory().total());
+    assert!((memory..memory + 256 * made).contains(&sum), "{sum} allocated, {memory} counted");
+    for _ in 0..3 {
+        session.run(&case.inputs()).unwrap().read_all().unwrap();
+    }
+    assert_eq!(ours(), Some(before));
+}
+
 #[test]
 fn opens_files_and_shares_bytes() {
     let sample = sample();

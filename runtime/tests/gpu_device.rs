@@ -30,7 +30,8 @@ fn features_and_limits_are_checked_by_name() {
     let default = GpuOptions::default;
     let Some(e) = refused(&sample().needs(|f, _| f.push("no-such-thing".into())), default()) else { return };
     says(&e, "ODC0722", &["wgsl", "no-such-thing"]);
-    let limits: [(&str, fn(&mut odc_format::GpuLimits), &str); 4] = [
+    type Change = fn(&mut odc_format::GpuLimits);
+    let limits: [(&str, Change, &str); 4] = [
         ("maxStorageBuffersPerShaderStage", |l| l.storage_buffers = u32::MAX, "4294967295"),
         ("maxStorageBufferBindingSize", |l| l.binding_bytes = 1 << 50, "1125899906842624"),
         ("maxComputeInvocationsPerWorkgroup", |l| l.invocations = 1 << 20, "1048576"),
@@ -84,6 +85,44 @@ fn refused_kernels_are_named() {
     let mut s = sample();
     s.target().kernels[0].gpu.as_mut().unwrap().access[3] = odc_format::Access::Read;
     says(&refused(&s, GpuOptions::default()).unwrap(), "ODC0724", &["\"scale\""]);
+}
+
+/// Artifacts that pass the format's checks, which know no sizes.
+#[test]
+fn programs_that_do_not_fit_are_refused() {
+    use odc_format::{BufferRef, Command, Instr, Slot};
+    type Damage = fn(&mut Sample, Slot);
+    // the slot that is given holds 8
+    let damages: [(Damage, &str); 6] = [
+        (|s, eight| s.target().arena_bytes = eight, "the arena, which has 8"),
+        (|s, eight| first(s).buffers[3] = BufferRef::Arena { offset: eight }, "not aligned to 256"),
+        (|s, _| first(s).buffers[1] = BufferRef::Weight { index: 2, offset: 8 }, "not aligned to 256"),
+        (|s, _| first(s).buffers[0] = BufferRef::Input(1), "48 bytes at 0 of an input, which has 16"),
+        (|s, _| copy(s, 1, first(&mut sample()).buffers[3]), "to the arena"),
+        (|s, _| copy(s, 3, BufferRef::Output(3)), "to itself"),
+    ];
+    fn first(s: &mut Sample) -> &mut odc_format::Dispatch {
+        match &mut s.target().commands[0] {
+            Command::Dispatch(d) => d,
+            _ => panic!("the sample begins with a dispatch"),
+        }
+    }
+    fn copy(s: &mut Sample, at: usize, place: BufferRef) {
+        let end = Slot(s.manifest.shape_program.instrs.len() as u32 - 1);
+        s.target().commands[at] = Command::Copy { src: place, dst: place, bytes: end };
+    }
+    for (damage, what) in damages {
+        let mut s = sample();
+        let eight = Slot(s.manifest.shape_program.instrs.len() as u32);
+        s.manifest.shape_program.instrs.push(Instr::Const(8));
+        damage(&mut s, eight);
+        let Some(model) = load(&s) else { return };
+        let e = GpuSession::new(&model).run(&Case::new(4, 0).inputs()).map(|_| ()).unwrap_err();
+        says(&e, "ODC0613", &[what]);
+    }
+    let mut s = sample();
+    s.target().outputs[0] = BufferRef::Output(1);
+    says(&refused(&s, GpuOptions::default()).unwrap(), "ODC0613", &["output 0"]);
 }
 
 #[test]
@@ -193,4 +232,33 @@ fn an_application_may_watch_its_device_itself() {
     device.destroy();
     let _ = device.poll(wgpu::PollType::wait_indefinitely());
     told.recv_timeout(std::time::Duration::from_secs(5)).expect("the application's own callback is still there");
+}
+
+/// wgpu compares devices by numbers that every instance begins anew.
+#[test]
+fn another_instances_device_is_another_device() {
+    let sample = sample();
+    let make = || {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+        let adapter = ready(instance.request_adapter(&Default::default())).unwrap();
+        ready(adapter.request_device(&Default::default())).unwrap()
+    };
+    if device(&sample, &GpuOptions::default()).is_none() {
+        return;
+    }
+    let [lost, kept] =
+        [make(), make()].map(|(device, queue)| GpuModel::load(sample.bytes(), &device, &queue, GpuOptions::default()).unwrap());
+    lost.device().destroy();
+    let case = Case::new(5, 0);
+    assert_eq!(GpuSession::new(&lost).run(&case.inputs()).map(|_| ()).unwrap_err().code(), "ODC0727");
+    case.check(&GpuSession::new(&kept).run(&case.inputs()).unwrap().read_all().unwrap());
+}
+
+/// wgpu's native futures are.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(value) => value,
+        std::task::Poll::Pending => panic!("not ready"),
+    }
 }

@@ -115,6 +115,8 @@ pub fn own_device(artifact: impl Into<ArtifactBytes>, options: &GpuOptions) -> R
         label: Some("odc"),
         required_features: required,
         required_limits: limits,
+        // A model has few buffers of known sizes: large blocks would mostly stay empty.
+        memory_hints: wgpu::MemoryHints::MemoryUsage,
         ..Default::default()
     });
     block_on(request).map_err(|e| GpuError::NoAdapter { reason: format!("{}: {e}", device_name(&info)) })

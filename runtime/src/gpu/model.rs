@@ -97,10 +97,9 @@ impl GpuModel {
         watch.poll(false)?;
         let counts = Counts::default();
         // Pipelines first: when the device refuses one, nothing was uploaded in vain.
-        let pipelines = Pipelines::new(&target, code, device, options.trusted, &counts)?;
-        watch.check()?;
+        let pipelines = watch.explain(Pipelines::new(&target, code, device, options.trusted, &counts))?;
         let section = bytes.get(layout.weights).unwrap_or_default();
-        let weights = Weights::upload(packing, &manifest.weights, section, device, queue, &watch, &counts)?;
+        let weights = watch.explain(Weights::upload(packing, &manifest.weights, section, device, queue, &watch, &counts))?;
         let (device, queue) = (device.clone(), queue.clone());
         Ok(GpuModel(Arc::new(Inner { artifact, options, manifest, target, device, queue, watch, caps, weights, pipelines, counts })))
     }

@@ -4,6 +4,7 @@ use super::{
     GpuError, GpuSession,
     buffers::{STAGING_USAGE, grow},
     count::add,
+    model::Inner,
     sync::scoped,
 };
 use crate::{DType, TensorView};
@@ -42,8 +43,12 @@ impl GpuSession {
 
     fn read_some(&mut self, indices: &[usize]) -> Result<Vec<HostTensor>, GpuError> {
         let model = self.model.clone();
-        let model = &*model.0;
-        model.watch.check()?;
+        model.0.watch.check()?;
+        let read = self.copy_back(&model.0, indices);
+        model.0.watch.explain(read)
+    }
+
+    fn copy_back(&mut self, model: &Inner, indices: &[usize]) -> Result<Vec<HostTensor>, GpuError> {
         // Where each begins; mapped ranges start at multiples of 8.
         let mut starts = Vec::with_capacity(indices.len());
         let mut end = 0u64;

@@ -109,7 +109,7 @@ impl GpuSession {
         let own = Given::none(self.model.0.manifest.inputs.len(), self.model.0.manifest.outputs.len());
         let done = self.select(shape, &own);
         self.order = order;
-        done
+        self.model.0.watch.explain(done)
     }
 
     /// Runs the model on host data. One submit; the outputs stay on the GPU until they are read.
@@ -136,7 +136,8 @@ impl GpuSession {
         outputs: &[(&str, wgpu::BufferSlice<'_>)],
     ) -> Result<(), GpuError> {
         self.model.0.watch.check()?;
-        self.bind(inputs.iter().map(|(name, _)| *name), |at| inputs.get(at).map(|&(_, input)| input), outputs)?;
+        let bound = self.bind(inputs.iter().map(|(name, _)| *name), |at| inputs.get(at).map(|&(_, input)| input), outputs);
+        self.model.0.watch.explain(bound)?;
         self.record(encoder)
     }
 
@@ -148,15 +149,17 @@ impl GpuSession {
     ) -> Result<GpuOutputs<'_>, GpuError> {
         let model = self.model.clone();
         model.0.watch.check()?;
-        self.bind(names, input, outputs)?;
+        let bound = self.bind(names, input, outputs);
+        model.0.watch.explain(bound)?;
         let (device, queue) = (&model.0.device, &model.0.queue);
-        scoped(device, "a run", 0, || {
+        let submitted = scoped(device, "a run", 0, || {
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("odc") });
             self.record(&mut encoder)?;
             queue.submit([encoder.finish()]);
             add(&self.counts.submits, 1);
             Ok::<(), GpuError>(())
-        })??;
+        });
+        model.0.watch.explain(submitted)??;
         model.0.watch.poll(false)?;
         Ok(GpuOutputs { session: self })
     }

@@ -115,4 +115,12 @@ impl Watch {
         }
         self.check()
     }
+
+    /// What a lost device refuses is not the fault of what was asked.
+    pub(super) fn explain<T>(&self, result: Result<T, GpuError>) -> Result<T, GpuError> {
+        if let Err(GpuError::Device { .. } | GpuError::Kernel { .. } | GpuError::OutOfMemory { .. }) = &result {
+            self.poll(true)?;
+        }
+        result
+    }
 }
