@@ -54,6 +54,22 @@ fn features_and_limits_are_checked_by_name() {
 }
 
 #[test]
+fn own_devices_have_what_the_program_needs() {
+    for (name, flag) in [("shader-f16", wgpu::Features::SHADER_F16), ("subgroups", wgpu::Features::SUBGROUP)] {
+        let needy = sample().needs(|f, _| f.push(name.into()));
+        let Some((plain, queue)) = device(&sample(), &GpuOptions::default()) else { return };
+        let e = GpuModel::load(needy.bytes(), &plain, &queue, GpuOptions::default()).err().unwrap();
+        says(&e, "ODC0722", &["wgsl", name]);
+        let (own, queue) = own_device(needy.bytes(), &GpuOptions::default()).unwrap();
+        let loaded = GpuModel::load(needy.bytes(), &own, &queue, GpuOptions::default());
+        match own.features().contains(flag) {
+            true => assert_eq!(loaded.err().map(|e| e.to_string()), None),
+            false => says(&loaded.err().unwrap(), "ODC0722", &[name]),
+        }
+    }
+}
+
+#[test]
 fn a_cpu_artifact_is_refused() {
     let mut cpu = sample();
     cpu.target().device = odc_format::Device::Cpu { arch: odc_format::Arch::X86_64, features: vec![] };
