@@ -163,6 +163,7 @@ impl Emit<'_> {
         self.conditional(more, inside, end)?;
 
         self.start(inside)?;
+        self.indices.counts(at, lo, step);
         self.set(*counter, Known::Id { id: at, natural: lo.natural() });
         self.set_all(args, &results);
         self.ops(&body.ops)?;

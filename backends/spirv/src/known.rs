@@ -79,6 +79,8 @@ impl Emit<'_> {
             return Ok(x);
         }
         let id = self.integer(f, Ty::INDEX, a, b)?;
+        let block = self.b.selected_block();
+        self.indices.made(id, f, [a, b], block);
         Ok(Known::Id { id, natural: natural(f, a, b) })
     }
 

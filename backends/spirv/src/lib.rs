@@ -10,6 +10,7 @@ mod expr;
 mod known;
 mod memory;
 mod module;
+mod quotient;
 mod types;
 
 use module::Emit;

@@ -195,8 +195,7 @@ impl Emit<'_> {
         if m.ty.lanes == 1 {
             return Ok(offset);
         }
-        let lanes = Known::constant(Scalar::Int(m.ty.lanes.into()));
-        self.index(Binary::FloorDiv, offset, lanes)
+        self.quotient(offset, m.ty.lanes.into())
     }
 
     pub fn load(&mut self, p: Value, offset: Value, ty: Ty) -> Result<Word> {

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::known::Known;
 use crate::memory::{Memory, Uses};
+use crate::quotient::Indices;
 use crate::types::{Elem, Ty};
 use odc_backend::{BackendError, GpuFeature, GpuKernel, GpuTarget};
 use odc_ir::core::Value;
@@ -23,12 +24,15 @@ pub(crate) struct Emit<'a> {
     pub types: BTreeMap<Ty, Word>,
     pub constants: BTreeMap<(Ty, u32), Word>,
     pub values: Vec<Option<Known>>,
+    pub indices: Indices,
     pub memory: BTreeMap<Value, Memory>,
     pub uses: Uses,
     /// Storage buffer blocks by element.
     pub blocks: BTreeMap<Ty, Word>,
     /// The uniform buffer of sizes, if there are any.
     pub sizes: Word,
+    /// Instructions at the end of the selected block that stay there.
+    pub tail: usize,
     /// Label of the block under construction.
     pub label: Word,
     pub invocations: u32,
@@ -67,10 +71,12 @@ impl<'a> Emit<'a> {
             types: BTreeMap::new(),
             constants: BTreeMap::new(),
             values: vec![None; func.types.len()],
+            indices: Indices::default(),
             memory: BTreeMap::new(),
             uses: Uses::of(func),
             blocks: BTreeMap::new(),
             sizes: 0,
+            tail: 0,
             label: 0,
             invocations: 1,
             workgroup_bytes: 0,
@@ -212,7 +218,7 @@ impl<'a> Emit<'a> {
         if self.instructions > MOST_INSTRUCTIONS {
             return self.unsupported(format!("a kernel of more than {MOST_INSTRUCTIONS} instructions"), "unroll less");
         }
-        let pushed = self.b.insert_into_block(InsertPoint::End, i);
+        let pushed = self.b.insert_into_block(InsertPoint::FromEnd(self.tail), i);
         self.ok(pushed)
     }
 

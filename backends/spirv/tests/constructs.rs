@@ -288,6 +288,23 @@ fn the_elements_of_buffers() {
     assert_eq!(text.matches("OpStore").count(), 5, "{text}");
 }
 
+/// Vectors that lie a constant apart: one quotient, and that constant.
+#[test]
+fn offsets_of_vectors_keep_their_constants() {
+    let body = "%5 = const {value = 4} : index\n %30 = binary {f = mul} %2, %5 : index\n %31 = binary {f = add} %30, %21 : index
+        for {kind = unrolled} %0, %5, %1 (%40: index) {
+          %41 = binary {f = mul} %40, %8 : index\n %42 = binary {f = add} %31, %41 : index
+          %43 = load %10, %42 : vec<f32, 4>\n store %11, %42, %43
+          yield
+        }";
+    let text = valid("", body, "spirv");
+    // m / 4, once; x / 4 is the index without its factor; 8, 16 and 24 are 2, 4 and 6 vectors.
+    assert_eq!(text.matches("OpShiftRightArithmetic").count(), 1, "{text}");
+    for vectors in [2, 6] {
+        assert!(text.lines().any(|l| l.contains("= OpConstant ") && l.ends_with(&format!("  {vectors}"))), "{text}");
+    }
+}
+
 #[test]
 fn many_workgroups_lie_in_a_rectangle() {
     let body = "%30 = load %10, %2 : f32\n store %11, %2, %30";

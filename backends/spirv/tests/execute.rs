@@ -317,6 +317,37 @@ fn vectors() {
     }
 }
 
+/// Sums of rows by vectors: offsets of loop counters, unrolled loops, sizes and conditions, which are divided term by term.
+#[test]
+fn offsets_of_vectors() {
+    let body = "%5 = const {value = 16} : index\n %6 = const {value = 4} : index\n %7 = const {value = f 0.0} : vec<f32, 4>
+        %70 = const {value = 2} : index\n %71 = const {value = 20} : index\n %30 = binary {f = mul} %2, %21 : index
+        %31 = for {kind = serial} %6, %71, %5, %7 (%40: index, %41: vec<f32, 4>) {
+          %42 = for {kind = unrolled} %0, %70, %1, %41 (%43: index, %44: vec<f32, 4>) {
+            %45 = binary {f = mul} %43, %6 : index\n %46 = binary {f = add} %40, %45 : index\n %47 = binary {f = sub} %46, %6 : index
+            %48 = binary {f = add} %30, %47 : index\n %49 = binary {f = lt} %47, %21 : bool
+            %50 = if %49 () {
+              %51 = load %10, %48 : vec<f32, 4>\n %52 = binary {f = add} %44, %51 : vec<f32, 4>
+              yield %52
+            } () {
+              yield %44
+            } : vec<f32, 4>
+            yield %50
+          } : vec<f32, 4>
+          yield %42
+        } : vec<f32, 4>
+        %60 = binary {f = mul} %2, %6 : index\n store %11, %60, %31";
+    let columns = 8;
+    let x: Vec<f32> = (0..8 * columns).map(|k| (k * k % 31) as f32).collect();
+    let mut buffers = [floats(x.iter().copied()), vec![0; 128], vec![0; 16], vec![0; 16]];
+    let Some(()) = run(&around("", body, false), "spirv", &mut buffers, &[1, columns as i32], 1) else { return };
+    for (row, sums) in x.chunks(columns).zip(scalars(DType::F32, &buffers[1]).chunks(4)) {
+        for (lane, sum) in sums.iter().enumerate() {
+            assert_eq!(sum.as_f64(), f64::from(row[lane] + row[4 + lane]));
+        }
+    }
+}
+
 /// Bytes put into words at once by many, and a count in workgroup memory.
 #[test]
 fn atomics() {
