@@ -130,7 +130,7 @@ proptest! {
             let mut buffers = inputs.clone();
             buffers.push(Buffer::zeros(out, n));
             let mut raw: Vec<_> = buffers.iter().map(|b| b.bytes.clone()).collect();
-            let how = Run { dims: &[groups], scratch: 0, grid: None, fused: t.has(Feature::Fma) || !t.name.contains("x86") };
+            let how = Run { dims: &[groups], scratch: 0, grid: None, fused: t.has(Feature::Fma) || !t.name.contains("x86"), subgroup: 1 };
             interp::run(&f, &mut buffers, how).map_err(|e| TestCaseError::fail(e.to_string()))?;
             Jit::compile(&f, &t).run(&mut raw, &[groups], 0, 0, groups);
             let compiled = scalars(out, raw.last().unwrap());

@@ -4,7 +4,7 @@
 use super::{BufferRef, Command, Life, Program, lives};
 use crate::core::{Binding, InterpError, TensorValue, bind_inputs};
 use crate::loops::Func;
-use crate::loops::interp::{Run, call};
+use crate::loops::interp::{Run, SUBGROUP, call};
 use std::ops::Range;
 
 const POISON: u8 = 0xFF;
@@ -126,7 +126,7 @@ impl<'p> Memory<'p> {
                 if scratch > MAX_BYTES {
                     return Err(fail("dispatch", format!("{scratch} bytes of scratch are more than the runner allocates")));
                 }
-                let how = Run { dims: &dims, scratch, grid: Some((0, items)), fused: true };
+                let how = Run { dims: &dims, scratch, grid: Some((0, items)), fused: true, subgroup: SUBGROUP };
                 call(func, &mut self.bytes, &places, how).map_err(|e| match e {
                     InterpError::Op { op, message, .. } => InterpError::Op { op, loc: format!("@{} of {loc}", func.name), message },
                     other => other,

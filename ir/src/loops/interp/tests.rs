@@ -39,7 +39,7 @@ fn rows(text: &str, columns: i64, scratch: usize) -> Result<Vec<f64>, InterpErro
     assert_eq!(verify(&m), vec![]);
     let x = Buffer::from_scalars(DType::F32, (0..12).map(|k| Scalar::Float(f64::from(k))));
     let mut buffers = [x, Buffer::zeros(DType::F32, 3)];
-    run(&m.funcs[0], &mut buffers, Run { dims: &[3, columns], scratch, grid: None, fused: true })?;
+    run(&m.funcs[0], &mut buffers, Run { dims: &[3, columns], scratch, grid: None, fused: true, subgroup: SUBGROUP })?;
     Ok(buffers[1].scalars().into_iter().map(Scalar::as_f64).collect())
 }
 
