@@ -53,9 +53,9 @@ export const tests = {
     await model.run(feeds(4));
     await model.run(feeds(40));
     equal(model.memory.total, counter.read().liveBytes, "after runs");
-    equal([model.memory.arena, model.memory.inputs, model.memory.dims], [512 * 2 + 256, 480 + 16 + 320, 2 * 256]);
+    equal([model.memory.arena, model.memory.inputs, model.memory.dims], [512 * 2 + 256 + 256, 480 + 16 + 320, 2 * 16]);
     for (let n = 1; n < 30; n++) await model.run(feeds(n));
-    equal([model.memory.total, model.memory.dims], [counter.read().liveBytes, 8 * 256], "after many shapes");
+    equal([model.memory.total, model.memory.dims], [counter.read().liveBytes, 8 * 16], "after many shapes");
   }),
 
   "the caller's encoder and buffers": inPage(async () => {
@@ -117,7 +117,7 @@ export const tests = {
     await fails(model.run(feeds(4), { outputs: ["nope"] }), "binding", 'no output "nope"');
     const { device } = model;
     const small = device.createBuffer({ size: 32, usage: GPUBufferUsage.STORAGE });
-    await fails(model.run({ x: { data: small, shape: [4, 3] }, u, i }), "binding", "has 32 bytes; it needs 48");
+    await fails(model.run({ x: { data: small, shape: [4, 3] }, u, i }), "binding", "has 32 bytes; this shape needs 48");
     await fails(model.run({ x: small, u: small, i: small }), "shape", "give \\{ data, shape \\}");
     const other = device.createBuffer({ size: 64, usage: GPUBufferUsage.COPY_DST });
     await fails(model.run({ x: { data: other, shape: [4, 3] }, u, i }), "binding", "STORAGE");

@@ -6,14 +6,32 @@
 // Ends with "N passed, N failed". Needs tests/gpu/install.sh.
 import { execFileSync } from "node:child_process";
 import { createServer } from "node:http";
-import { readFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { chromium, toolsDir } from "../gpu/tools.mjs";
+import { chromium, packageFile, toolsDir } from "../gpu/tools.mjs";
 import { sample } from "./fake_artifact.mjs";
 import { tests } from "./odc_cases.mjs";
 
 const runtime = fileURLToPath(new URL("../../runtime/web/", import.meta.url));
 console.log(execFileSync(process.execPath, ["build.mjs"], { cwd: runtime, env: { ...process.env, NODE_PATH: `${toolsDir}/node_modules` }, encoding: "utf8" }).trim());
+
+/** The types of dist/: what compiles, and what must not. */
+function checkTypes() {
+  const folder = mkdtempSync(join(tmpdir(), "odc-types-"));
+  try {
+    cpSync(new URL("odc_types.ts", import.meta.url), join(folder, "use.ts"));
+    cpSync(join(runtime, "dist"), join(folder, "node_modules/odc-runtime-web/dist"), { recursive: true });
+    cpSync(join(runtime, "package.json"), join(folder, "node_modules/odc-runtime-web/package.json"));
+    const flags = "--noEmit --strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess --target es2022 --module esnext --moduleResolution bundler --lib es2022,dom".split(" ");
+    execFileSync(process.execPath, [packageFile("typescript", "bin/tsc"), ...flags, join(folder, "use.ts")], { encoding: "utf8", cwd: folder });
+  } catch (e) {
+    throw new Error(e.stdout || e.message);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
 
 const good = sample();
 const flip = (at) => { const bytes = Buffer.from(good); bytes[at < 0 ? bytes.length + at : at] ^= 1; return bytes; };
@@ -61,6 +79,15 @@ let failed = 0;
 const words = process.argv.slice(2);
 const browser = await chromium();
 try {
+  if (words.length === 0) {
+    try {
+      checkTypes();
+      passed++;
+    } catch (e) {
+      failed++;
+      console.log(`FAILED  the types\n${e.message}`);
+    }
+  }
   for (const [name, test] of Object.entries(tests)) {
     if (words.length > 0 && !words.some((w) => name.includes(w))) continue;
     const context = await browser.newContext();

@@ -1,6 +1,7 @@
 // Which program of the artifact runs, and on which device: decided before a weight is downloaded.
 
 import { bad, OdcError } from "./error.js";
+import { ARENA_SLACK } from "./plan.js";
 import { evaluate } from "./shape.js";
 import type { Gpu, Manifest, Program } from "./manifest.js";
 
@@ -46,7 +47,7 @@ function needs(m: Manifest, program: Program, gpu: Gpu): { limits: Limits; dynam
       maxComputeWorkgroupSizeY: size(1),
       maxComputeWorkgroupSizeZ: size(2),
       maxComputeWorkgroupStorageSize: gpu.limits.workgroupBytes,
-      maxBufferSize: Math.max(arena ?? 0, largest, gpu.limits.bindingBytes),
+      maxBufferSize: Math.max((arena ?? 0) + ARENA_SLACK, largest, gpu.limits.bindingBytes),
     },
     // Sizes that inputs decide: as much as the adapter has.
     dynamic: m.symbols.some((s) => s.lo !== s.hi),

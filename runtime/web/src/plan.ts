@@ -42,6 +42,8 @@ export interface Plan {
 const MOST_WORKGROUPS = 65535;
 /** WebGPU's strictest alignment of offsets. */
 const ALIGN = 256;
+/** Bindings are rounded up, also the last one of the arena and one of nothing at its end. */
+export const ARENA_SLACK = 256;
 
 export const planKey = (shapes: readonly (readonly number[])[]): string => shapes.map((s) => s.join()).join(";");
 
@@ -66,8 +68,7 @@ export function makePlan(model: Loaded, shapes: readonly (readonly number[])[]):
   };
   const inputs = m.inputs.map(tensor);
   const outputs = m.outputs.map(tensor);
-  const arenaBytes = size(program.arenaBytes, "the arena");
-  const arena = arenaBytes > 0 ? room(alignUp(arenaBytes, 16), "maxBufferSize", `the arena (${program.peak})`) : 0;
+  const arena = room(size(program.arenaBytes, "the arena") + ARENA_SLACK, "maxBufferSize", `the arena (${program.peak})`);
   program.outputs.forEach((o, k) => {
     if (o.kind !== "output" || o.at !== k) throw bad(`output ${k} has no memory of its own`);
   });
@@ -92,13 +93,14 @@ export function makePlan(model: Loaded, shapes: readonly (readonly number[])[]):
   };
   const words: number[] = [];
   const uniform = (dims: Slot[], what: string): Binding => {
+    while (words.length % (ALIGN / 4) !== 0) words.push(0);
     const offset = words.length * 4;
     for (const slot of dims) {
       const value = at(slots, slot, "slot");
       if (value !== (value | 0)) throw new OdcError("too-large", `With these input shapes a size of ${what} is ${value}, past 32 bits. Run it on smaller inputs.`);
       words.push(value);
     }
-    while (words.length % (ALIGN / 4) !== 0) words.push(0);
+    while (words.length % 4 !== 0) words.push(0);
     return { kind: "dims", at: 0, offset, size: alignUp(dims.length * 4, 16) };
   };
 
@@ -119,7 +121,8 @@ export function makePlan(model: Loaded, shapes: readonly (readonly number[])[]):
       if (bytes > 0) steps.push({ kernel, bindings: [place(c.src, bytes), place(c.dst, bytes)], ...grid(Math.ceil(bytes / 4 / COPY_WORDS), "a copy") });
     }
   }
-  return { key: planKey(shapes), inputs, outputs, arena, steps, dims: Int32Array.from(words), buffer: undefined, fixed: [], sets: new Map() };
+  const used = steps.some((s) => s.bindings.some((b) => b.kind === "arena"));
+  return { key: planKey(shapes), inputs, outputs, arena: used ? arena : 0, steps, dims: Int32Array.from(words), buffer: undefined, fixed: [], sets: new Map() };
 }
 
 /** Bind groups for these buffers; those that do not touch them are shared by all sets. */
@@ -135,7 +138,8 @@ export function bindGroups(model: Loaded, plan: Plan, arena: GPUBuffer | undefin
         : b.kind === "weight" ? model.weights.get(b.at)?.buffer
         : (b.kind === "input" ? inputs : outputs)[b.at];
       if (!buffer) throw bad(`"${kernel.name}" reads memory that is not there`);
-      return { binding, resource: { buffer, offset: b.offset, size: b.size } };
+      // A buffer of the caller may end with the tensor.
+      return { binding, resource: { buffer, offset: b.offset, size: Math.min(b.size, Math.floor((buffer.size - b.offset) / 4) * 4) } };
     });
     const group = model.device.createBindGroup({ label: kernel.name, layout: kernel.layout, entries });
     if (!varies) plan.fixed[k] = group;

@@ -259,7 +259,8 @@ function checkInput(data: Data, t: Tensor | undefined, bytes: number): void {
 
 function checkBuffer(buffer: GPUBuffer | undefined, t: Tensor, bytes: number, what: string): void {
   if (!buffer || !(buffer.usage & USAGE.STORAGE)) throw new OdcError("binding", `The buffer of ${what} "${t.name}" lacks the usage GPUBufferUsage.STORAGE.`);
-  if (buffer.size < bindingSize(bytes)) {
-    throw new OdcError("binding", `The buffer of ${what} "${t.name}" has ${buffer.size} bytes; it needs ${bindingSize(bytes)}: the tensor's ${bytes}, rounded up to 16.`);
+  const need = Math.max(4, alignUp(bytes, 4));
+  if (buffer.size < need) {
+    throw new OdcError("binding", `The buffer of ${what} "${t.name}" has ${buffer.size} bytes; this shape needs ${need}.`);
   }
 }

@@ -18,7 +18,7 @@ export interface Shaped<T> {
   shape: readonly number[];
 }
 
-/** A GPUBuffer is read in place: usage STORAGE, at least the tensor's bytes rounded up to 16. */
+/** A GPUBuffer is read in place: usage STORAGE, at least the tensor's bytes rounded up to 4. */
 export type Input<A extends TypedArray = TypedArray> = A | GPUBuffer | Shaped<A | GPUBuffer>;
 
 export type Inputs<M extends Signature> = { [K in keyof M["inputs"]]: Input<M["inputs"][K]> };
