@@ -7,21 +7,38 @@ use crate::problem::Problem;
 use crate::progress::Report;
 use odc_ir::core::Loc;
 use odc_ir::program::{Kernel, Program, verify_program};
-use odc_ir::{loops, tensor};
+use odc_ir::{graph, loops, tensor};
 use odc_passes::plan::{PlanOptions, SplitError};
-use odc_passes::{Gpu, Machine, expand, fuse, gpu, lower_loop, plan, schedule};
+use odc_passes::{Gpu, Machine, expand, fuse, gpu, lower_loop, lower_tensor, merge, plan, schedule};
 
 /// What the targets of one machine share.
 #[derive(Clone, Debug)]
 pub struct Build {
     pub machine: Machine,
+    /// Tensor IR, one structured op or a few for each graph op.
+    pub tensor: tensor::Module,
     /// Tensor IR, fused into dispatches with their schedules.
     pub dispatches: tensor::Module,
     pub program: Program,
 }
 
 impl Build {
-    pub(crate) fn new(tensor: &tensor::Module, machine: Machine, level: OptLevel, report: Report<'_>) -> Result<Build, CompileError> {
+    pub(crate) fn new(graph: &graph::Module, machine: Machine, level: OptLevel, report: Report<'_>) -> Result<Build, CompileError> {
+        report("lowering to tensor ops", 0, 0);
+        let failed = |e: lower_tensor::LowerError| CompileError::one(Problem::new("ODC0300", &e).at(&e.loc));
+        let tensor = match machine {
+            Machine::Gpu(_) if level > OptLevel::O0 => {
+                let mut graph = graph.clone();
+                merge::merge(&mut graph);
+                passes::renumber(&mut graph);
+                sound(Stage::Canonical, graph::verify(&graph))?;
+                lower_tensor::lower(&graph)
+            }
+            Machine::Cpu | Machine::Gpu(_) => lower_tensor::lower(graph),
+        };
+        let tensor = tensor.map_err(failed)?;
+        sound(Stage::Tensor, tensor::verify(&tensor))?;
+
         report("forming dispatches", 0, 0);
         let mut dispatches = tensor.clone();
         fuse::fuse_for(&mut dispatches, &machine);
@@ -50,7 +67,7 @@ impl Build {
             }
         };
         refuse(verify_program(&program).into_iter().map(|e| bug(Stage::Program, e)).collect())?;
-        Ok(Build { machine, dispatches, program })
+        Ok(Build { machine, tensor, dispatches, program })
     }
 
     /// The kernels as a module of their own.
@@ -82,10 +99,12 @@ fn legalise(dispatches: &tensor::Module, kernels: &mut [Kernel], machine: &Gpu, 
     refuse(problems)
 }
 
-fn prepare(f: &mut loops::Func, _machine: &Gpu) -> Result<(), Vec<Problem>> {
+fn prepare(f: &mut loops::Func, machine: &Gpu) -> Result<(), Vec<Problem>> {
     expand::expand(f);
     verified(f)?;
     gpu::barriers(f).map_err(|e| vec![Problem::new("ODC0312", e)])?;
+    verified(f)?;
+    gpu::legalise(f, &gpu::Features { f16: machine.f16 }).map_err(|e| vec![Problem::new("ODC0311", e)])?;
     verified(f)
 }
 

@@ -114,11 +114,27 @@ fn backend(kernel: &GpuKernel<'_>, target: &GpuTarget) -> Result<GpuCode, Backen
         Language::Wgsl => Wgsl.compile(kernel, target),
         // Metal's kernels are the WGSL ones, translated.
         Language::Metal => {
-            let wgsl = Wgsl.compile(kernel, target)?;
-            let failed = |e: odc_metal::MetalError| BackendError::Codegen { kernel: wgsl.name.clone(), what: e.to_string() };
-            let msl = odc_metal::translate(&String::from_utf8_lossy(&wgsl.bytes)).map_err(failed)?;
+            let (wgsl, msl) = metal(kernel, target)?;
             Ok(GpuCode { name: msl.entry, bytes: msl.text.into_bytes(), workgroup: msl.workgroup, ..wgsl })
         }
+    }
+}
+
+fn metal(kernel: &GpuKernel<'_>, target: &GpuTarget) -> Result<(GpuCode, odc_metal::Msl), BackendError> {
+    let wgsl = Wgsl.compile(kernel, target)?;
+    let failed = |e: odc_metal::MetalError| BackendError::Codegen { kernel: wgsl.name.clone(), what: e.to_string() };
+    let msl = odc_metal::translate(&String::from_utf8_lossy(&wgsl.bytes)).map_err(failed)?;
+    Ok((wgsl, msl))
+}
+
+/// Bytes of each threadgroup argument of a Metal kernel, which an app sets; nothing elsewhere.
+pub fn threadgroup_memory(program: &Program, k: usize, target: &AnyTarget) -> Result<Vec<u32>, Vec<Problem>> {
+    match target {
+        AnyTarget::Gpu(t) if t.language == Language::Metal => {
+            let of = gpu_kernel(program, k).and_then(|kernel| metal(&kernel, t));
+            of.map(|(_, msl)| msl.threadgroup_memory).map_err(|e| vec![problem(program, k, &e)])
+        }
+        AnyTarget::Gpu(_) | AnyTarget::Cpu(_) => Ok(vec![]),
     }
 }
 

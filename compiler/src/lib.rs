@@ -14,6 +14,7 @@ mod build;
 pub mod cli;
 pub mod compare;
 mod dims;
+mod explode;
 pub mod host_tensor;
 mod kernels;
 mod macs;
@@ -27,6 +28,7 @@ mod problem;
 mod progress;
 mod show;
 mod target;
+mod typescript;
 
 pub use any_module::AnyModule;
 pub use build::Build;

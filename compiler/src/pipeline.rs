@@ -13,7 +13,7 @@ use odc_ir::core::VerifyError;
 use odc_ir::program::Program;
 use odc_ir::{graph, loops, tensor};
 use odc_onnx::{Diagnostic, ImportOptions, Model};
-use odc_passes::{canonicalise, lower_tensor};
+use odc_passes::canonicalise;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
@@ -117,8 +117,8 @@ impl Stage {
     /// Is it the same for all targets?
     pub const fn is_shared(self) -> bool {
         match self {
-            Stage::Graph | Stage::Canonical | Stage::Tensor => true,
-            Stage::Dispatches | Stage::Loop | Stage::Program => false,
+            Stage::Graph | Stage::Canonical => true,
+            Stage::Tensor | Stage::Dispatches | Stage::Loop | Stage::Program => false,
         }
     }
 }
@@ -145,7 +145,6 @@ pub struct Summary {
 pub struct Compiled {
     pub graph: graph::Module,
     pub canonical: graph::Module,
-    pub tensor: tensor::Module,
     /// The artifact holds a program for each, in this order.
     pub targets: Vec<AnyTarget>,
     /// That of the first target.
@@ -201,11 +200,6 @@ fn compile_graph_with(graph: graph::Module, options: &Options, report: Report<'_
         sound(Stage::Canonical, graph::verify(&canonical))?;
     }
 
-    report("lowering to tensor ops", 0, 0);
-    let failed = |e: lower_tensor::LowerError| CompileError::one(Problem::new("ODC0300", &e).at(&e.loc));
-    let tensor = lower_tensor::lower(&canonical).map_err(failed)?;
-    sound(Stage::Tensor, tensor::verify(&tensor))?;
-
     let mut machines = vec![];
     for machine in options.targets.iter().map(AnyTarget::machine) {
         if !machines.contains(&machine) {
@@ -214,7 +208,7 @@ fn compile_graph_with(graph: graph::Module, options: &Options, report: Report<'_
     }
     let mut builds = vec![];
     for machine in machines {
-        builds.push(Build::new(&tensor, machine, options.level, report)?);
+        builds.push(Build::new(&canonical, machine, options.level, report)?);
     }
     let mut codes = vec![];
     for target in &options.targets {
@@ -229,7 +223,7 @@ fn compile_graph_with(graph: graph::Module, options: &Options, report: Report<'_
     let mut builds = builds.into_iter();
     let nothing = || CompileError::one(Problem::usage("there is no target to compile for"));
     let first = builds.next().ok_or_else(nothing)?;
-    Ok(Compiled { graph, canonical, tensor, targets: options.targets.clone(), first, more: builds.collect(), parts })
+    Ok(Compiled { graph, canonical, targets: options.targets.clone(), first, more: builds.collect(), parts })
 }
 
 pub(crate) fn bug(stage: Stage, e: impl fmt::Display) -> Problem {
@@ -269,7 +263,7 @@ impl Compiled {
         match stage {
             Stage::Graph => self.graph.to_string(),
             Stage::Canonical => self.canonical.to_string(),
-            Stage::Tensor => self.tensor.to_string(),
+            Stage::Tensor => build.tensor.to_string(),
             Stage::Dispatches => build.dispatches.to_string(),
             Stage::Loop => build.loops().to_string(),
             Stage::Program => build.program.to_string(),

@@ -2,9 +2,10 @@
 
 use super::model::CompileArgs;
 use super::{blobs, print, print_json};
+use crate::explode::explode;
 use crate::output::{file_name, make_folder, writable, write_bytes, write_file};
 use crate::problem::{Failure, Problem};
-use crate::show;
+use crate::{show, typescript};
 use crate::{Compiled, Exit, KernelText, Stage};
 use odc_static::ObjectFormat;
 use serde_json::json;
@@ -18,12 +19,15 @@ use std::path::{Path, PathBuf};
 The suffix of OUT says what it becomes:
   .odc   an artifact, for the runtime and for `odc run`
   .o .a  an object file or archive for a C program to link, with a header .h beside it
+  .ts    TypeScript types of the inputs and outputs, for the browser runtime
+  DIR/   a folder of readable files: manifest.json, kernels/, weights.bin
 
 Examples:
   odc compile model.onnx -t cpu -o model.odc
   odc compile model.onnx -O3 --dim batch=1 --dim \"seq in 1..512\" -o model.odc
   odc compile model.onnx -o model.o
-  odc compile model.onnx --emit loop | less
+  odc compile model.onnx -t metal,wgsl,spirv,cpu -o model.odc
+  odc compile model.onnx -t wgsl --emit wgsl | less
   odc compile model.onnx -o model.odc --dump stages/")]
 pub struct Args {
     /// An ONNX model
@@ -64,20 +68,38 @@ enum Emit {
     Spirv,
 }
 
+impl Emit {
+    /// What to compile for where the command line does not say.
+    fn target(self) -> Option<&'static str> {
+        match self {
+            Emit::Wgsl => Some("wgsl"),
+            Emit::Msl => Some("metal"),
+            Emit::Spirv => Some("spirv"),
+            Emit::Graph | Emit::Tensor | Emit::Loop | Emit::Clif | Emit::Asm => None,
+        }
+    }
+}
+
 enum Kind {
     Artifact,
     Object,
     Archive,
+    Types,
+    Folder,
 }
 
 fn kind(path: &Path) -> Result<Kind, Failure> {
+    if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Ok(Kind::Folder);
+    }
     match path.extension().and_then(|e| e.to_str()) {
+        Some("ts") => Ok(Kind::Types),
         Some("odc") => Ok(Kind::Artifact),
         Some("o" | "obj") => Ok(Kind::Object),
         Some("a" | "lib") => Ok(Kind::Archive),
         _ => {
             let what = format!("{}: the suffix does not say what it should become", path.display());
-            Err(Problem::usage(what).help("end it in .odc (artifact), .o (object file) or .a (archive)").into())
+            Err(Problem::usage(what).help("end it in .odc (artifact), .o (object file), .a (archive), .ts (types) or / (a folder)").into())
         }
     }
 }
@@ -86,16 +108,23 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     // What the command line gets wrong is said before minutes of work.
     let kind = match (&args.output, args.emit) {
         (Some(path), None) => {
-            writable(path)?;
-            Some((path, kind(path)?))
+            let kind = kind(path)?;
+            if !matches!(kind, Kind::Folder) {
+                writable(path)?;
+            }
+            Some((path, kind))
         }
         (None, None) if args.dump.is_none() => {
             return Err(Problem::usage("where should the result go?").help("add -o MODEL.odc, --emit STAGE or --dump DIR").into());
         }
         _ => None,
     };
+    let mut how = args.compile.clone();
+    if let (Some(emit), true) = (args.emit, how.target.is_empty()) {
+        how.target.extend(emit.target().map(String::from));
+    }
     let start = std::time::Instant::now();
-    let compiled = super::model::compile(&args.model, &args.compile)?;
+    let compiled = super::model::compile(&args.model, &how)?;
     if let Some(folder) = &args.dump {
         dump(&compiled, folder)?;
     }
@@ -111,6 +140,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     match kind {
         Kind::Artifact => write_artifact(&compiled, path)?,
+        Kind::Types => {
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("model");
+            let name = name.trim_end_matches(".ts").trim_end_matches(".d");
+            write_bytes(path, typescript::types(compiled.manifest(), name).as_bytes())?;
+        }
+        Kind::Folder => explode(&compiled, path).map_err(|problems| Failure { exit: Exit::Compile, problems })?,
         Kind::Object | Kind::Archive => write_object(&compiled, path, matches!(kind, Kind::Archive))?,
     }
     describe(&compiled, path, start.elapsed().as_secs_f64(), args.json)
@@ -187,8 +222,7 @@ fn dump(compiled: &Compiled, folder: &Path) -> Result<(), Failure> {
             .consts
             .iter()
             .chain(&compiled.canonical.consts)
-            .chain(&compiled.tensor.consts)
-            .chain(compiled.builds().flat_map(|b| b.dispatches.consts.iter().chain(&b.program.consts))),
+            .chain(compiled.builds().flat_map(|b| b.tensor.consts.iter().chain(&b.dispatches.consts).chain(&b.program.consts))),
     )?;
     let kernels = folder.join(format!("{:02}-kernels", Stage::ALL.len()));
     make_folder(&kernels)?;

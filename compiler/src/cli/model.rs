@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 /// How to compile.
 #[derive(clap::Args, Clone, Debug)]
 pub struct CompileArgs {
-    /// What to compile for; `odc targets` lists them
-    #[arg(short, long, value_name = "TARGET", value_delimiter = ',', default_value = "cpu")]
+    /// What to compile for, the best first [default: cpu]; `odc targets` lists them
+    #[arg(short, long, value_name = "TARGET", value_delimiter = ',')]
     pub target: Vec<String>,
     /// Limits of GPU targets in JSON, where devices have more than the least that WebGPU promises
     #[arg(long, value_name = "FILE", hide_short_help = true)]
@@ -31,7 +31,9 @@ impl CompileArgs {
     pub fn options(&self) -> Result<Options, Failure> {
         let mut options = Options { level: OptLevel::new(self.level), ..Options::default() };
         let limits = self.limits.as_deref().map(read_limits).transpose()?;
-        options.targets = self.target.iter().map(|t| target(t, limits)).collect::<Result<_, _>>()?;
+        if !self.target.is_empty() {
+            options.targets = self.target.iter().map(|t| target(t, limits)).collect::<Result<_, _>>()?;
+        }
         for d in &self.dim {
             if options.dims.insert(d.name.clone(), d.text.clone()).is_some() {
                 return Err(Failure::usage(format!("--dim {} is given twice", d.name)));
