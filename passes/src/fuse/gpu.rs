@@ -80,7 +80,8 @@ impl Work {
         let (Op::Reduce { axes, .. }, Op::Reduce { kind, raxes, axes: rows, .. }) = (&first.op, &op.op) else { return false };
         let depth = axes.iter().zip(rows).take_while(|(a, b)| a == b).count();
         if is_contraction(&op.op) {
-            return self.small(first, depth) && self.small(op, depth);
+            let reads = first.result().is_some_and(|v| factors(op).contains(&v));
+            return reads && self.small(first, depth) && self.small(op, depth);
         }
         let (Some((_, last)), [(_, length)]) = (axes.last(), raxes.as_slice()) else { return false };
         let long = |axes: &Axes| axes.iter().filter(|(_, n)| !n.is(1)).count();
@@ -91,7 +92,8 @@ impl Work {
     /// Is op `k` a product that ends what a product began: probabilities times values, or small again?
     pub(super) fn ends_rows(&self, def: &[Option<usize>], members: &[usize], k: usize) -> bool {
         let (Some(first), Some(op)) = (members.first().and_then(|m| self.ops[*m].as_ref()), &self.ops[k]) else { return false };
-        let products = is_contraction(&first.op) && is_contraction(&op.op) && members.len() > 1;
+        let inner = |v: &Value| members.iter().filter_map(|m| self.ops[*m].as_ref()).any(|o| o.results.contains(v));
+        let products = factors(op).iter().any(inner) && is_contraction(&first.op) && is_contraction(&op.op) && members.len() > 1;
         let (Op::Reduce { axes: a, .. }, Op::Reduce { axes: b, .. }) = (&first.op, &op.op) else { return false };
         let depth = a.iter().zip(b).take_while(|(a, b)| a == b).count();
         self.gpu.is_some() && products && (self.small(op, depth) || (!self.weighs(def, op) && self.scores(def, first)))
