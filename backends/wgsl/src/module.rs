@@ -149,7 +149,7 @@ fn sizes(e: &mut Emitter<'_>) -> Result<()> {
 fn counters(e: &mut Emitter<'_>, k: &Kernel<'_>) -> Result<bool> {
     e.ops(k.outer)?;
     let count = k.group_count();
-    let guard = !count.is_some_and(|n| n <= AXIS);
+    let guard = count.is_none_or(|n| n > AXIS);
     if count == Some(1) {
         e.set(k.group, Held::Const(Scalar::Int(0)));
     } else if guard {

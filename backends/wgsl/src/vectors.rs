@@ -108,6 +108,8 @@ impl Divide<'_> {
     }
 
     fn want(&mut self, v: Value, n: u32, depth: u32) {
+        // What lies too deep is not wanted, and the sum above it is shifted as a whole.
+        let Some(depth) = depth.checked_sub(1) else { return };
         if !self.wanted.insert((v, n)) {
             return;
         }

@@ -102,7 +102,7 @@ fn carried_values_change_at_once() {
     let want = [
         "var acc: f32 = 1.0;",
         "var acc_1: f32 = 2.0;",
-        "for (var i: i32 = 0; i < 64; i++) {",
+        "for (var j: i32 = 0; j < 64; j++) {",
         "let v1 = acc + acc_1;",
         "acc = acc_1;",
         "acc_1 = v1;",

@@ -314,7 +314,7 @@ fn kernel(seed: u64) -> Func {
 }
 
 /// Kernels that a device runs: a software one compiles a few in a second.
-const DEVICE: usize = 60;
+const DEVICE: usize = 120;
 
 const DIMS: [i64; 2] = [GROUPS, 5];
 
