@@ -1,7 +1,8 @@
 //! `odc bench`: times, memory and errors of a model on one input. The artifact runs in a process of its own, so that its peak
 //! memory is not that of the compiler.
 
-use super::model::{CompileArgs, ThreadArgs, compile, is_artifact, session};
+use super::device::{Device, DeviceArgs, Results};
+use super::model::{CompileArgs, compile, is_artifact};
 use super::{print, print_json};
 use crate::compare::{Tolerance, compare};
 use crate::host_tensor::{HostTensor, byte_count};
@@ -9,7 +10,6 @@ use crate::output::write_file;
 use crate::problem::{Exit, Failure, Problem};
 use crate::{macs, pb, peak};
 use odc_format::{DType, Manifest};
-use odc_runtime::{Artifact, Outputs};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "MS")]
     budget_ms: Option<f64>,
     #[command(flatten)]
-    threads: ThreadArgs,
+    device: DeviceArgs,
     #[command(flatten)]
     compile: CompileArgs,
     /// One JSON object
@@ -90,7 +90,13 @@ fn bench_model(args: &Args, model: &Path) -> Result<Map<String, Value>, Failure>
     let failed = |why: String| Failure::new(Exit::Device, Problem::new("ODC0704", format!("the measuring process failed: {why}")));
     let mut command = std::process::Command::new(std::env::current_exe().map_err(|e| failed(e.to_string()))?);
     command.arg("bench").arg(&path).arg("--json").env(CHILD, "1");
-    command.args(["--threads", &args.threads.threads.to_string(), "--seconds", &args.seconds.to_string()]);
+    command.args(["--threads", &args.device.threads.to_string(), "--seconds", &args.seconds.to_string()]);
+    if !args.compile.target.is_empty() {
+        command.args(["--target", &args.compile.target.join(",")]);
+    }
+    if let Some(adapter) = &args.device.adapter {
+        command.args(["--adapter", adapter]);
+    }
     if let Some(data) = &args.data {
         command.arg("--data").arg(data);
     }
@@ -134,11 +140,11 @@ fn child_failure(out: &std::process::Output) -> Option<Failure> {
 
 fn bench_artifact(args: &Args, path: &Path) -> Result<Map<String, Value>, Failure> {
     let start = Instant::now();
-    let artifact = Artifact::open(path)?;
-    let mut session = session(&artifact, &args.threads)?;
+    let how = CompileArgs { dim: vec![], ..args.compile.clone() };
+    let mut device = Device::open(path, &how, &args.device)?;
     let load = start.elapsed();
 
-    let manifest = artifact.manifest();
+    let manifest = device.manifest();
     let names = |list: &[odc_format::TensorInfo]| list.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
     let (inputs, wanted) = match &args.data {
         Some(folder) => {
@@ -150,35 +156,35 @@ fn bench_artifact(args: &Args, path: &Path) -> Result<Map<String, Value>, Failur
     };
     let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
     let start = Instant::now();
-    let outputs = session.run(&views)?;
+    let outputs = device.run(&views)?;
     let first = start.elapsed();
     let (rel_err, max_abs_err) = errors(&outputs, &wanted)?;
     for _ in 0..2 {
-        session.run(&views)?;
+        device.run(&views)?;
     }
     let (mut times, begin, limit) = (vec![], Instant::now(), Duration::from_secs_f64(args.seconds));
     while begin.elapsed() < limit || times.len() < 5 {
         let start = Instant::now();
-        session.run(&views)?;
+        device.run(&views)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
     times.sort_by(f64::total_cmp);
     let at = |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1))).copied().unwrap_or(0.0);
-    let dispatches = artifact.target().commands.iter().filter(|c| matches!(c, odc_format::Command::Dispatch(_))).count();
-    let memory = session.memory();
+    let dispatches = device.target().commands.iter().filter(|c| matches!(c, odc_format::Command::Dispatch(_))).count();
     let report = json!({
         "load_ms": round(load.as_secs_f64() * 1e3), "first_ms": round(first.as_secs_f64() * 1e3), "median_ms": round(at(0.5)),
-        "p90_ms": round(at(0.9)), "min_ms": round(at(0.0)), "runs": times.len(), "threads": memory.threads,
+        "p90_ms": round(at(0.9)), "min_ms": round(at(0.0)), "runs": times.len(), "target": device.target().target,
         "rel_err": rel_err, "max_abs_err": max_abs_err,
-        "peak_rss_mb": peak_rss_mb().map(round), "arena_bytes": memory.arena, "scratch_bytes_per_thread": memory.scratch_per_thread,
-        "weight_bytes": artifact.weight_bytes(), "dispatches": dispatches, "kernels": artifact.target().kernels.len(),
+        "peak_rss_mb": peak_rss_mb().map(round), "dispatches": dispatches, "kernels": device.target().kernels.len(),
         "inputs": inputs.iter().map(|(n, t)| (n, &t.shape)).collect::<Vec<_>>(),
     });
-    Ok(report.as_object().cloned().unwrap_or_default())
+    let mut report = report.as_object().cloned().unwrap_or_default();
+    report.extend(device.report());
+    Ok(report)
 }
 
 /// The largest errors over all outputs, relative to each output's largest value and absolute; `None` without expected outputs.
-fn errors(outputs: &Outputs<'_>, wanted: &[(String, HostTensor)]) -> Result<(Option<f64>, Option<f64>), Failure> {
+fn errors(outputs: &Results<'_>, wanted: &[(String, HostTensor)]) -> Result<(Option<f64>, Option<f64>), Failure> {
     let mut worst: (Option<f64>, Option<f64>) = (None, None);
     for (name, want) in wanted {
         let differs = |why: String| Failure::new(Exit::Differ, Problem::new("ODC0701", format!("output \"{name}\": {why}")));

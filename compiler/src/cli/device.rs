@@ -1,11 +1,11 @@
 //! What runs a model for `run`, `verify` and `bench`: the CPU, or a GPU through the runtime's `gpu` module. Commands see named
 //! tensors either way.
 
-use super::model::{CompileArgs, artifact_bytes, session};
+use super::model::{CompileArgs, artifact_bytes};
 use crate::problem::{Exit, Failure, Problem};
 use odc_backend::GpuTarget;
 use odc_format::{Manifest, TargetProgram};
-use odc_runtime::{Artifact, ArtifactBytes, LoadError, Outputs, Session, TensorView};
+use odc_runtime::{Artifact, ArtifactBytes, Outputs, Session, SessionOptions, TensorView};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -68,7 +68,7 @@ impl Device {
 
     fn cpu(bytes: ArtifactBytes, args: &DeviceArgs) -> Result<Device, Failure> {
         let artifact = Artifact::from_bytes(bytes)?;
-        let session = session(&artifact, args.threads)?;
+        let session = artifact.session(SessionOptions::threads(usize::from(args.threads)))?;
         Ok(Device::Cpu(artifact, Box::new(session)))
     }
 

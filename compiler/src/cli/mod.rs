@@ -5,6 +5,7 @@ mod bench;
 mod blobs;
 mod check;
 mod compile;
+mod device;
 mod info;
 mod model;
 mod opt;

@@ -1,10 +1,10 @@
-//! What `run`, `verify` and `bench` take: an artifact, or a model that is compiled on the spot.
+//! What `run`, `verify` and `bench` take: an artifact, or a model that is compiled on the spot, and how to compile it.
 
 use crate::dims::DimArg;
 use crate::problem::{Failure, Problem};
 use crate::progress::Progress;
 use crate::{AnyTarget, Compiled, GpuLimits, OptLevel, Options};
-use odc_runtime::{Artifact, Session, SessionOptions};
+use odc_runtime::ArtifactBytes;
 use std::path::{Path, PathBuf};
 
 /// How to compile.
@@ -88,28 +88,14 @@ pub fn compile(path: &Path, args: &CompileArgs) -> Result<Compiled, Failure> {
     Ok(crate::compile_with(path, &args.options()?, &show)?)
 }
 
-/// An opened artifact, compiled in memory when the file is a model.
-pub fn open(path: &Path, args: &CompileArgs) -> Result<Artifact, Failure> {
+/// The bytes of an artifact; a model is compiled to them in memory.
+pub fn artifact_bytes(path: &Path, args: &CompileArgs) -> Result<ArtifactBytes, Failure> {
     if !is_artifact(path) {
-        let bytes = compile(path, args)?.artifact_bytes()?;
-        return Ok(Artifact::from_bytes(bytes)?);
+        return Ok(compile(path, args)?.artifact_bytes()?.into());
     }
     if let Some(d) = args.dim.first() {
         let help = "give --dim to `odc compile`";
         return Err(Problem::usage(format!("--dim {}: an artifact's dims are those of its inputs", d.name)).help(help).into());
     }
-    args.options()?; // an artifact brings its target; a wrong name is still an error
-    Ok(Artifact::open(path)?)
-}
-
-/// `--threads N`
-#[derive(clap::Args, Clone, Debug)]
-pub struct ThreadArgs {
-    /// Threads that compute; 0 takes one for each core
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
-    pub threads: u16,
-}
-
-pub fn session(artifact: &Artifact, threads: &ThreadArgs) -> Result<Session, Failure> {
-    Ok(artifact.session(SessionOptions::threads(usize::from(threads.threads)))?)
+    Ok(ArtifactBytes::open(path)?)
 }

@@ -1,6 +1,7 @@
 //! `odc run`: named inputs from files, outputs as a summary, as the best classes, or as files.
 
-use super::model::{CompileArgs, ThreadArgs, open, session};
+use super::device::{Device, DeviceArgs};
+use super::model::CompileArgs;
 use super::{print, print_json};
 use crate::host_tensor::{HostTensor, elements};
 use crate::output::{file_name, make_folder, write_bytes};
@@ -33,7 +34,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
     #[command(flatten)]
-    threads: ThreadArgs,
+    device: DeviceArgs,
     #[command(flatten)]
     compile: CompileArgs,
     /// Print the outputs in JSON, with all values
@@ -54,10 +55,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     for (name, path) in &args.input {
         inputs.push((name, pb::read_tensor(path)?.1));
     }
-    let artifact = open(&args.model, &args.compile)?;
-    let mut session = session(&artifact, &args.threads)?;
+    let mut device = Device::open(&args.model, &args.compile, &args.device)?;
     let views: Vec<_> = inputs.iter().map(|(name, t)| (*name, t.view())).collect();
-    let outputs = session.run(&views)?;
+    let outputs = device.run(&views)?;
     if let Some(folder) = &args.output {
         make_folder(folder)?;
         let mut taken = BTreeSet::new();

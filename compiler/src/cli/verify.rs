@@ -1,11 +1,11 @@
 //! `odc verify`: whole outputs against expected ones, one line an output.
 
-use super::model::{CompileArgs, ThreadArgs, open, session};
+use super::device::{Device, DeviceArgs};
+use super::model::CompileArgs;
 use super::{print, print_json};
 use crate::compare::{Difference, Golden, Tolerance, Tolerances, compare};
 use crate::pb::{self, DataSet};
 use crate::problem::{Exit, Failure, Problem};
-use odc_runtime::{Artifact, Session};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "golden.json")]
     tolerance: Option<PathBuf>,
     #[command(flatten)]
-    threads: ThreadArgs,
+    device: DeviceArgs,
     #[command(flatten)]
     compile: CompileArgs,
     /// One JSON object with all comparisons
@@ -106,12 +106,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     for folder in &args.data {
         sets.extend(pb::data_sets(folder)?);
     }
-    let artifact = open(&args.model, &args.compile)?;
-    let mut session = session(&artifact, &args.threads)?;
+    let mut device = Device::open(&args.model, &args.compile, &args.device)?;
     let mut rows = vec![];
     for (k, set) in sets.iter().enumerate() {
         let from = rows.len();
-        rows.extend(verify(&artifact, &mut session, set, set.number.unwrap_or(k), &tolerances)?);
+        rows.extend(verify(&mut device, set, set.number.unwrap_or(k), &tolerances)?);
         if !args.json {
             rows.iter().skip(from).try_for_each(print)?;
         }
@@ -128,14 +127,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     Err(Failure::new(Exit::Differ, Problem::new("ODC0701", what)))
 }
 
-fn verify(artifact: &Artifact, session: &mut Session, set: &DataSet, case: usize, tol: &Tolerances) -> Result<Vec<Row>, Failure> {
-    let manifest = artifact.manifest();
+fn verify(device: &mut Device, set: &DataSet, case: usize, tol: &Tolerances) -> Result<Vec<Row>, Failure> {
+    let manifest = device.manifest();
     let names = |list: &[odc_format::TensorInfo]| list.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
     let (in_names, out_names) = (names(&manifest.inputs), names(&manifest.outputs));
     let inputs = pb::named(&set.inputs, &in_names)?;
     let wanted = pb::named(&set.outputs, &out_names)?;
     let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
-    let outputs = session.run(&views).map_err(|e| in_set(e.into(), set))?;
+    let outputs = device.run(&views).map_err(|e| in_set(e, set))?;
     if wanted.is_empty() {
         return Err(Problem::bad_file(&set.folder, "it holds no output_0.pb to compare with").into());
     }

@@ -102,7 +102,7 @@ pub fn own_device(artifact: impl Into<ArtifactBytes>, options: &GpuOptions) -> R
     // One for all: wgpu cannot tell objects of different instances apart.
     static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
     let instance = INSTANCE.get_or_init(|| wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env()));
-    let adapter = block_on(pick_adapter(instance))?;
+    let adapter = block_on(pick_adapter(instance, options.adapter.clone()))?;
     let (has, limits, info) = (adapter.features(), adapter.limits(), adapter.get_info());
     // What one of the programs needs, of those that the adapter can run; if it can run none, `load` says why.
     let mut required = wgpu::Features::empty();
@@ -122,12 +122,13 @@ pub fn own_device(artifact: impl Into<ArtifactBytes>, options: &GpuOptions) -> R
     block_on(request).map_err(|e| GpuError::NoAdapter { reason: format!("{}: {e}", device_name(&info)) })
 }
 
-async fn pick_adapter(instance: &wgpu::Instance) -> Result<wgpu::Adapter, GpuError> {
+async fn pick_adapter(instance: &wgpu::Instance, named: Option<String>) -> Result<wgpu::Adapter, GpuError> {
     let no_adapter = |e: &dyn core::fmt::Display| GpuError::NoAdapter { reason: e.to_string() };
-    if let Ok(name) = std::env::var("WGPU_ADAPTER_NAME") {
+    if let Some(name) = named.or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok()) {
         let all = instance.enumerate_adapters(wgpu::Backends::all()).await;
+        let names = all.iter().map(|a| a.get_info().name).collect::<Vec<_>>().join(", ");
         let found = all.into_iter().find(|a| a.get_info().name.to_lowercase().contains(&name.to_lowercase()));
-        return found.ok_or_else(|| no_adapter(&format!("none is called \"{name}\" (WGPU_ADAPTER_NAME)")));
+        return found.ok_or_else(|| no_adapter(&format!("none is called \"{name}\", there are: {names}")));
     }
     let options = wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
     instance.request_adapter(&options).await.map_err(|e| no_adapter(&e))

@@ -20,6 +20,8 @@ pub struct GpuOptions {
     pub target: Option<String>,
     /// Runs WGSL without the bounds checks that wgpu adds where the driver has none. SPIR-V never has them.
     pub trusted: bool,
+    /// Part of the name of the GPU that [`own_device`](super::own_device) takes. Else the environment's, or the fastest.
+    pub adapter: Option<String>,
     /// Sets the device's lost callback, once for all models on it. Turn it off when the application has its own, and
     /// call [`GpuModel::device_lost`] from there.
     pub watch_device: bool,
@@ -27,7 +29,7 @@ pub struct GpuOptions {
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        GpuOptions { target: None, trusted: false, watch_device: true }
+        GpuOptions { target: None, trusted: false, adapter: None, watch_device: true }
     }
 }
 
@@ -39,6 +41,11 @@ impl GpuOptions {
 
     pub fn trusted(mut self, trusted: bool) -> Self {
         self.trusted = trusted;
+        self
+    }
+
+    pub fn adapter(mut self, name: impl Into<String>) -> Self {
+        self.adapter = Some(name.into());
         self
     }
 
