@@ -1,17 +1,15 @@
 //! The exponential family: exp, sigmoid, tanh, sinh, cosh, erf. All reduce to `e^x = 2^n e^r` with `|r| <= ln 2 / 2`.
 
 use super::math::Math;
-use odc_ir::core::{Binary, Value};
+use odc_ir::core::{Binary, Unary, Value};
 
 impl Math<'_, '_> {
     /// `x = n ln 2 + r`: r, and n in the low bits of a float's mantissa.
     fn reduce_exp(&mut self, x: Value) -> (Value, Value) {
-        let (k, magic) = (self.k, self.c(self.k.magic));
-        let t = self.fma_c(x, std::f64::consts::LOG2_E, magic);
-        let n = self.sub(t, magic);
+        let k = self.k;
+        let (n, bits) = self.nearest(x, std::f64::consts::LOG2_E);
         let r = self.fma_c(n, -k.ln2.0, x);
         let r = self.fma_c(n, -k.ln2.1, r);
-        let bits = self.bits_of(t);
         (r, bits)
     }
 
@@ -40,6 +38,10 @@ impl Math<'_, '_> {
     }
 
     pub fn exp(&mut self, x: Value) -> Value {
+        if self.exp_kept { self.un(Unary::Exp, x) } else { self.exp_poly(x) }
+    }
+
+    pub fn exp_poly(&mut self, x: Value) -> Value {
         let y = self.exp_normal(x, 0);
         let (lo, hi) = self.k.exp_range;
         let (lo, hi, zero, inf) = (self.c(lo), self.c(hi), self.c(0.0), self.c(f64::INFINITY));

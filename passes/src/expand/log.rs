@@ -1,20 +1,18 @@
-//! The logarithm and what is made of it: inverse hyperbolic functions, powers.
+//! The logarithm and what is made of it: inverse hyperbolic functions.
 
 use super::coefficients::{LOG_F32, LOG_S_F64};
 use super::math::Math;
-use odc_ir::core::{Binary, DType, Unary, Value};
-use odc_ir::loops::{LoopType, Op};
+use odc_ir::core::{Binary, Unary, Value};
+use odc_ir::loops::Op;
 
 impl Math<'_, '_> {
     pub fn log(&mut self, x: Value) -> Value {
         self.log_scaled(x, None)
     }
 
-    /// `ln(x 2^more)`.
-    fn log_scaled(&mut self, x: Value, more: Option<Value>) -> Value {
-        let k = self.k;
-        let (zero, one, inf) = (self.c(0.0), self.c(1.0), self.c(f64::INFINITY));
-        // x = 2^e m with m from sqrt(1/2) to sqrt 2; denormals are scaled up first.
+    /// `x = 2^e (1 + f)` with 1 + f from sqrt(1/2) to sqrt 2: e and f, both floats. Denormals are scaled up first.
+    pub fn split(&mut self, x: Value) -> (Value, Value) {
+        let (k, zero) = (self.k, self.c(0.0));
         let least = self.c(k.least_normal);
         let tiny = self.lt(x, least);
         let up = self.c((1i64 << k.mantissa) as f64);
@@ -31,11 +29,19 @@ impl Math<'_, '_> {
         let m = self.sub(bits, exponent);
         let m = self.float_of(m);
         let e = self.b.op1(Op::Cast {}, &[e], self.t);
-        let mut e = self.add(e, bias);
+        let e = self.add(e, bias);
+        let one = self.c(1.0);
+        (e, self.sub(m, one))
+    }
+
+    /// `ln(x 2^more)`.
+    fn log_scaled(&mut self, x: Value, more: Option<Value>) -> Value {
+        let k = self.k;
+        let (zero, inf) = (self.c(0.0), self.c(f64::INFINITY));
+        let (mut e, f) = self.split(x);
         if let Some(more) = more {
             e = self.add(e, more);
         }
-        let f = self.sub(m, one);
         let f2 = self.mul(f, f);
         let y = if k.double {
             // f - (f^2/2 - s (f^2/2 + z M(z))), s = f / (2 + f), z = s^2
@@ -133,57 +139,5 @@ impl Math<'_, '_> {
         let y = self.mul(y, half);
         // The NaN of |x| > 1 keeps its own sign; any does.
         self.with_sign(y, x)
-    }
-
-    /// f32 is computed in f64, lane by lane: no extra precision by hand, and correct to the last bit but rarely.
-    pub fn pow(&mut self, x: Value, y: Value) -> Value {
-        let t = self.t;
-        let double = LoopType::Scalar(DType::F64);
-        let LoopType::Vector(d, lanes) = t else {
-            if self.k.double {
-                return self.pow_double(x, y);
-            }
-            let (x, y) = (self.b.op1(Op::Cast {}, &[x], double), self.b.op1(Op::Cast {}, &[y], double));
-            let r = Math::new(self.b, double).pow_double(x, y);
-            return self.b.op1(Op::Cast {}, &[r], t);
-        };
-        let element = LoopType::Scalar(d);
-        let mut out = x;
-        for lane in 0..lanes {
-            let x = self.b.op1(Op::Extract { lane }, &[x], element);
-            let y = self.b.op1(Op::Extract { lane }, &[y], element);
-            let r = Math::new(self.b, element).pow(x, y);
-            out = self.b.op1(Op::Insert { lane }, &[out, r], t);
-        }
-        out
-    }
-
-    fn pow_double(&mut self, x: Value, y: Value) -> Value {
-        let (zero, one, half, nan, inf) = (self.c(0.0), self.c(1.0), self.c(0.5), self.c(f64::NAN), self.c(f64::INFINITY));
-        let a = self.abs(x);
-        let l = self.log(a);
-        let p = self.mul(y, l);
-        let r = self.exp(p);
-        // 1 to any power, infinite ones too, is 1; so is -1 to an infinite (even) one.
-        let unit = self.bin(Binary::Eq, a, one);
-        let r = self.select(unit, one, r);
-        let floor = self.un(Unary::Floor, y);
-        let integer = self.bin(Binary::Eq, floor, y);
-        let h = self.mul(y, half);
-        let h_floor = self.un(Unary::Floor, h);
-        let odd = self.bin(Binary::Ne, h_floor, h);
-        let odd = self.and(odd, integer);
-        let negative = self.lt(x, zero);
-        let finite = self.lt(a, inf);
-        let fraction = self.b.op1(Op::Unary { f: Unary::Not }, &[integer], self.bools);
-        let undefined = self.and(negative, finite);
-        let undefined = self.and(undefined, fraction);
-        let r = self.select(undefined, nan, r);
-        let minus = self.with_sign(r, x);
-        let r = self.select(odd, minus, r);
-        let none = self.bin(Binary::Eq, y, zero);
-        let base_one = self.bin(Binary::Eq, x, one);
-        let trivial = self.bin(Binary::Or, none, base_one);
-        self.select(trivial, one, r)
     }
 }

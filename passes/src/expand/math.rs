@@ -41,7 +41,7 @@ pub static SINGLE: Format = Format {
     mantissa: 23,
     magic: 12_582_912.0,
     ln2: (0.693359375, -0.00021219444005469057),
-    exp_range: (-87.336_55, 88.722_84),
+    exp_range: (-87.336_55, 88.722_83),
     sinh_max: 89.415_985,
     least_normal: 1.1754943508222875e-38,
     sqrt_half: 0x3f35_04f3,
@@ -91,6 +91,10 @@ pub struct Math<'a, 'f> {
     pub bits: LoopType,
     pub bools: LoopType,
     pub k: &'static Format,
+    /// No 64-bit types, and nothing that rests on how a sum rounds: GPU compilers may rearrange those.
+    pub narrow: bool,
+    /// The machine has `exp`.
+    pub exp_kept: bool,
 }
 
 impl<'a, 'f> Math<'a, 'f> {
@@ -100,7 +104,7 @@ impl<'a, 'f> Math<'a, 'f> {
             LoopType::Vector(_, n) => LoopType::Vector(if double { DType::I64 } else { DType::I32 }, n),
             _ => LoopType::Scalar(if double { DType::I64 } else { DType::I32 }),
         };
-        Math { b, t, bits, bools: t.with_dtype(DType::Bool), k: if double { &DOUBLE } else { &SINGLE } }
+        Math { b, t, bits, bools: t.with_dtype(DType::Bool), k: if double { &DOUBLE } else { &SINGLE }, narrow: false, exp_kept: false }
     }
 
     pub fn c(&mut self, value: f64) -> Value {
@@ -141,6 +145,22 @@ impl<'a, 'f> Math<'a, 'f> {
     pub fn shl(&mut self, x: Value, by: i64) -> Value {
         let by = self.int(by);
         self.bin(Binary::Shl, x, by)
+    }
+    /// `x * c` to the nearest integer, and that in the low bits of an integer.
+    pub fn nearest(&mut self, x: Value, c: f64) -> (Value, Value) {
+        if self.narrow {
+            let c = self.c(c);
+            let y = self.mul(x, c);
+            let y = self.un(Unary::Round, y);
+            let (t, bits) = (self.t, self.bits);
+            let n = self.b.op1(Op::Cast {}, &[y], bits);
+            // Back again: the integer has no -0, whose products would change the sign of an argument of 0.
+            return (self.b.op1(Op::Cast {}, &[n], t), n);
+        }
+        let magic = self.c(self.k.magic);
+        let t = self.fma_c(x, c, magic);
+        let n = self.sub(t, magic);
+        (n, self.bits_of(t))
     }
     /// `x * y + z`.
     pub fn fma(&mut self, x: Value, y: Value, z: Value) -> Value {

@@ -29,13 +29,13 @@ impl Math<'_, '_> {
             }
             _ => far,
         };
-        let (t, bits) = (self.t, self.bits);
+        let (t, bits, narrow) = (self.t, self.bits, self.narrow);
         let slow = self.b.block(&[], |b, _| {
-            let (r, q) = Math::new(b, t).reduce_far(x);
+            let (r, q) = Math { narrow, ..Math::new(b, t) }.reduce_far(x);
             vec![r, q]
         });
         let fast = self.b.block(&[], |b, _| {
-            let (r, q) = Math::new(b, t).reduce_near(x);
+            let (r, q) = Math { narrow, ..Math::new(b, t) }.reduce_near(x);
             vec![r, q]
         });
         match *self.b.region_op(Op::If {}, &[any], &[t, bits], vec![slow, fast]) {
@@ -45,14 +45,11 @@ impl Math<'_, '_> {
     }
 
     fn reduce_near(&mut self, x: Value) -> (Value, Value) {
-        let (k, magic) = (self.k, self.c(self.k.magic));
-        let t = self.fma_c(x, std::f64::consts::FRAC_2_PI, magic);
-        let n = self.sub(t, magic);
+        let (n, q) = self.nearest(x, std::f64::consts::FRAC_2_PI);
         let mut r = x;
-        for part in k.pi_2 {
+        for part in self.k.pi_2 {
             r = self.fma_c(n, -part, r);
         }
-        let q = self.bits_of(t);
         (r, q)
     }
 
@@ -63,7 +60,7 @@ impl Math<'_, '_> {
         let (mut rs, mut qs) = (x, self.int(0));
         for lane in 0..lanes {
             let x = self.b.op1(Op::Extract { lane }, &[x], f32_type);
-            let mut m = Math::new(self.b, f32_type);
+            let mut m = Math { narrow: self.narrow, ..Math::new(self.b, f32_type) };
             let (r, q) = m.reduce_exactly(x);
             debug_assert_eq!(*m.b.ty(q), i32_type);
             rs = self.b.op1(Op::Insert { lane }, &[rs, r], t);
@@ -74,9 +71,27 @@ impl Math<'_, '_> {
 
     /// One f32: mantissa times the 128 bits of 2/pi that matter at its exponent, modulo 4, as a 64-bit fixed-point number.
     fn reduce_exactly(&mut self, x: Value) -> (Value, Value) {
+        let a = self.abs(x);
+        let (r, q) = if self.narrow { self.turns_32(a) } else { self.turns_64(a) };
+        // Odd in x; infinities and NaN give NaN; small arguments are their own remainder.
+        let sign = self.sign_bit(x);
+        let r = self.flip_sign(r, sign);
+        let zero_bits = self.int(0);
+        let minus_q = self.sub(zero_bits, q);
+        let (none, inf, quarter) = (self.c(0.0), self.c(f64::INFINITY), self.c(std::f64::consts::FRAC_PI_4));
+        let negative = self.lt(x, none);
+        let q = self.select(negative, minus_q, q);
+        let small = self.lt(a, quarter);
+        let r = self.select(small, x, r);
+        let q = self.select(small, zero_bits, q);
+        let nan = self.sub(x, x);
+        let finite = self.lt(a, inf);
+        (self.select(finite, r, nan), q)
+    }
+
+    fn turns_64(&mut self, a: Value) -> (Value, Value) {
         let word = LoopType::Scalar(DType::U64);
         let u = |m: &mut Self, v: u64| m.b.op1(Op::Const { value: Scalar::Int(v as i64) }, &[], word);
-        let a = self.abs(x);
         let bits = self.b.op1(Op::Bitcast {}, &[a], LoopType::Scalar(DType::U32));
         let bits = self.b.op1(Op::Cast {}, &[bits], word);
         let c23 = u(self, 23);
@@ -130,21 +145,7 @@ impl Math<'_, '_> {
         let unit = self.b.op1(Op::Const { value: Scalar::Float(unit) }, &[], LoopType::Scalar(DType::F64));
         let r = self.mul(rest, unit);
         let r = self.b.op1(Op::Cast {}, &[r], self.t);
-        let q = self.b.op1(Op::Cast {}, &[q], self.bits);
-        // Odd in x; infinities and NaN give NaN; small arguments are their own remainder.
-        let sign = self.sign_bit(x);
-        let r = self.flip_sign(r, sign);
-        let zero_bits = self.int(0);
-        let minus_q = self.sub(zero_bits, q);
-        let (none, inf, quarter) = (self.c(0.0), self.c(f64::INFINITY), self.c(std::f64::consts::FRAC_PI_4));
-        let negative = self.lt(x, none);
-        let q = self.select(negative, minus_q, q);
-        let small = self.lt(a, quarter);
-        let r = self.select(small, x, r);
-        let q = self.select(small, zero_bits, q);
-        let nan = self.sub(x, x);
-        let finite = self.lt(a, inf);
-        (self.select(finite, r, nan), q)
+        (r, self.b.op1(Op::Cast {}, &[q], self.bits))
     }
 
     /// Sine and cosine of a reduced argument.

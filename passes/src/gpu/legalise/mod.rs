@@ -301,3 +301,6 @@ impl Lower<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
