@@ -5,6 +5,8 @@ mod barriers;
 mod facts;
 mod footprint;
 mod legalise;
+mod split;
 
 pub use barriers::{BarrierError, barriers};
 pub use legalise::{Features, LegaliseError, legalise};
+pub use split::{piece_bytes, split_bindings};
