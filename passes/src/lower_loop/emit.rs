@@ -27,6 +27,7 @@ pub(super) struct Emit {
     pub dims: Vec<Dim>,
     dim_params: Vec<Value>,
     buffers: Vec<Value>,
+    buffer_names: Vec<String>,
     scratch_bytes: Dim,
     opaque: Opaque,
 }
@@ -45,6 +46,7 @@ impl Emit {
             dims: vec![],
             dim_params: vec![],
             buffers: vec![],
+            buffer_names: vec![],
             scratch_bytes: Dim::ZERO,
         }
     }
@@ -74,8 +76,9 @@ impl Emit {
     }
 
     /// A buffer parameter; all of them come before the first dim.
-    pub fn buffer(&mut self, ty: LoopType) -> Value {
+    pub fn buffer(&mut self, ty: LoopType, name: &str) -> Value {
         let v = self.value(ty, 0);
+        self.buffer_names.push(name.into());
         self.buffers.push(v);
         v
     }
@@ -344,7 +347,7 @@ impl Emit {
         let scratch_bytes = self.opaque.reveal(&self.scratch_bytes);
         let mut body = self.blocks.pop().unwrap_or_default();
         body.args = self.buffers.iter().chain(&self.dim_params).copied().collect();
-        self.func.param_names = (0..self.buffers.len()).map(|k| format!("b{k}")).chain(self.dims.iter().map(Dim::to_string)).collect();
+        self.func.param_names = self.buffer_names.into_iter().chain(self.dims.iter().map(Dim::to_string)).collect();
         self.func.body = body;
         // Address parts that a later choice made superfluous.
         self.func.remove_dead();

@@ -19,6 +19,7 @@ use odc_ir::core::{Binary, Dim, Range, Ranges, Sym, TensorType, Value};
 use odc_ir::loops::{LoopKind, LoopType, Space};
 use odc_ir::program::Kernel;
 use odc_ir::tensor::{Block, Func, Module, Op, Operation, Schedule, Template};
+use std::collections::BTreeMap;
 
 #[derive(Debug, thiserror::Error)]
 #[error("dispatch of {loc}: {message}")]
@@ -46,9 +47,10 @@ fn lower_with(module: &Module, gpu: bool) -> Result<Vec<Kernel>, LowerError> {
     let ranges = module.ranges();
     let mut kernels = vec![];
     for func in &module.funcs {
+        let names = names(func);
         for op in &func.body.ops {
             if let Op::Dispatch { schedule } = &op.op {
-                kernels.push(lower_dispatch(func, op, schedule, &ranges, gpu)?);
+                kernels.push(lower_dispatch(func, op, schedule, &names, &ranges, gpu)?);
             }
         }
     }
@@ -75,13 +77,22 @@ impl Region<'_> {
     }
 }
 
-fn lower_dispatch(func: &Func, op: &Operation, schedule: &Schedule, ranges: &Ranges, gpu: bool) -> Result<Kernel, LowerError> {
+fn lower_dispatch(
+    func: &Func,
+    op: &Operation,
+    schedule: &Schedule,
+    names: &BTreeMap<Value, String>,
+    ranges: &Ranges,
+    gpu: bool,
+) -> Result<Kernel, LowerError> {
     let fail = |message: &str| LowerError { loc: op.loc.to_string(), message: message.into() };
     let [block] = op.regions.as_slice() else { return Err(fail("a dispatch has one region")) };
     let mut e = Emit::new("kernel", ranges.clone());
     let mut region = Region { block, func, schedule, pointers: vec![] };
-    for v in block.args.iter().chain(&block.yields) {
-        let p = e.buffer(LoopType::Ptr(func.ty(*v).dtype, Space::Global));
+    let outer = op.operands.iter().chain(&op.results);
+    for (v, outer) in block.args.iter().chain(&block.yields).zip(outer) {
+        let name = names.get(outer).map_or("buffer", String::as_str);
+        let p = e.buffer(LoopType::Ptr(func.ty(*v).dtype, Space::Global), name);
         region.pointers.push((*v, p));
     }
     let grid = match schedule.template {
@@ -97,6 +108,22 @@ fn lower_dispatch(func: &Func, op: &Operation, schedule: &Schedule, ranges: &Ran
     let (mut kernel, dims, scratch_bytes) = e.finish();
     kernel.name = kernel_name(block, schedule);
     Ok(Kernel { func: kernel, dims, grid, grain: schedule.grain.clone(), scratch_bytes, note: note(block, func, schedule) })
+}
+
+/// What people would call each value: the model's inputs and outputs by their names, constants and results by their nodes.
+fn names(func: &Func) -> BTreeMap<Value, String> {
+    let mut names = BTreeMap::new();
+    for op in &func.body.ops {
+        let (node, what) = match op.op {
+            Op::Constant { .. } => (op.loc.0.first(), " constant"),
+            _ => (op.loc.0.last(), ""),
+        };
+        let node = node.map_or("value", |n| n.rsplit('/').next().unwrap_or(n));
+        names.extend(op.results.iter().map(|r| (*r, format!("{node}{what}"))));
+    }
+    names.extend(func.body.args.iter().copied().zip(func.param_names.iter().cloned()));
+    names.extend(func.body.yields.iter().copied().zip(func.result_names.iter().cloned()));
+    names
 }
 
 /// What the kernel computes and how, for people.
