@@ -1,5 +1,5 @@
 // Builds dist/: one minified ES module and its declarations, and fails when the module passes its budget.
-// esbuild and typescript are found beside this file (after `npm install`) or in the folders of $NODE_PATH.
+// esbuild and typescript are found beside this file (after `npm install`), in $NODE_PATH, or where tests/gpu/install.sh puts them.
 import { execFileSync } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -12,11 +12,21 @@ const BUDGET = 30 * 1024; // gzip
 const here = dirname(fileURLToPath(import.meta.url));
 const require = createRequire(import.meta.url);
 const out = join(here, "dist");
-rmSync(out, { recursive: true, force: true });
+const tools = process.env.ODC_GPU_TOOLS ?? join(here, "..", "..", "target", "gpu-tools");
+function find(file) {
+  try {
+    return require.resolve(file, { paths: [here, tools] });
+  } catch {
+    console.error(`build.mjs: ${file} is not installed: run npm install in ${here}`);
+    process.exit(1);
+  }
+}
+const tsc = join(dirname(find("typescript/package.json")), "bin", "tsc");
+const esbuild = require(find("esbuild"));
 
-const tsc = join(dirname(require.resolve("typescript/package.json")), "bin", "tsc");
+rmSync(out, { recursive: true, force: true });
 execFileSync(process.execPath, [tsc, "--project", here, "--emitDeclarationOnly"], { stdio: "inherit" });
-await require("esbuild").build({
+await esbuild.build({
   entryPoints: [join(here, "src", "index.ts")],
   outfile: join(out, "index.js"),
   bundle: true,

@@ -16,6 +16,7 @@ export const tests = {
     const { x, u, i } = feeds(4);
     check(await model.run({ x: { data: x, shape: [4, 3] }, u, i: { data: i, shape: [4] } }), 4);
     equal(Object.keys(await model.run(feeds(2), { outputs: ["sum"] })), ["sum"]);
+    equal(model.shapes({ i: [9] }).scaled, [9, 3]);
     equal(model.shapes({ x: [9, 3] }), { scaled: [9, 3], sum: [9], again: [9, 3], big: [25001], bytes: [5], ids: [9] });
     const together = await Promise.all([3, 5, 3].map((n) => model.run(feeds(n))));
     [3, 5, 3].forEach((n, k) => check(together[k], n));
@@ -44,6 +45,24 @@ export const tests = {
     counter.reset();
     await model.run(feeds(4), { keep: "gpu" });
     equal([counter.read().submits, counter.read().maps], [1, 0], "submits and maps of a run without read-back");
+  }, ORDINARY),
+
+  "prepared shapes need nothing in their first run": inPage(async (names) => {
+    for (const model of [await load("good.odc", { prepare: { x: [6, 3] } }), await load("good.odc")]) {
+      if (model.memory.arena === 0) await model.prepare({ i: [6] });
+      counter.reset();
+      check(await model.run(feeds(6)), 6);
+      for (const name of names) equal(counter.read()[name], 0, name);
+    }
+    const aborter = new AbortController();
+    const reason = new Error("the user left");
+    const loading = load("good.odc", { prepare: { x: [100_000, 3] }, signal: aborter.signal });
+    const timer = setInterval(() => counter.read().submits > 1 && aborter.abort(reason), 0);
+    const error = await loading.then((model) => model.destroy(), (e) => e);
+    clearInterval(timer);
+    if (error && error !== reason) throw error;
+    await fails(load("good.odc", { prepare: { x: [0, 3] } }), "shape", 'Dim "n" is 0');
+    await fails(load("good.odc", { prepare: { z: [1] } }), "binding", 'no input "z"');
   }, ORDINARY),
 
   "memory is what was created": inPage(async () => {

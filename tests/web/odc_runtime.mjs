@@ -10,12 +10,12 @@ import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { chromium, packageFile, toolsDir } from "../gpu/tools.mjs";
+import { chromium, packageFile } from "../gpu/tools.mjs";
 import { sample } from "./fake_artifact.mjs";
 import { tests } from "./odc_cases.mjs";
 
 const runtime = fileURLToPath(new URL("../../runtime/web/", import.meta.url));
-console.log(execFileSync(process.execPath, ["build.mjs"], { cwd: runtime, env: { ...process.env, NODE_PATH: `${toolsDir}/node_modules` }, encoding: "utf8" }).trim());
+console.log(execFileSync(process.execPath, ["build.mjs"], { cwd: runtime, encoding: "utf8" }).trim());
 
 /** The types of dist/: what compiles, and what must not. */
 function checkTypes() {

@@ -4,7 +4,7 @@
 #     demo/build.sh [--odc PROGRAM] [--terrain MODEL.onnx]
 #     python3 -m http.server --directory demo/out
 #
-# Builds the runtime (npm install first, or esbuild and typescript in $NODE_PATH) and compiles both models for WebGPU. The terrain
+# Builds the runtime (npm install first) and compiles both models for WebGPU. The terrain
 # model is a download of its own: tests/zoo/make.sh --only terrain_unet DIR makes DIR/terrain_unet/model.onnx; found by itself in
 # $ODC_ZOO and in target/zoo.
 set -euo pipefail

@@ -16,5 +16,19 @@ export type { Bindings, DimInfo, Input, Inputs, OutputName, RunOptions, Shaped, 
 export async function load<M extends Signature = Signature>(url: string | URL, options: LoadOptions = {}): Promise<Model<M>> {
   const base = (globalThis.document as Document | undefined)?.baseURI ?? globalThis.location?.href;
   const address = new URL(url, base).href;
-  return new Model<M>(await open(address, options), options);
+  const { signal, prepare } = options;
+  const model = new Model<M>(await open(address, options), options);
+  if (prepare === false || (!prepare && model.inputs.some((t) => t.shape.some((dim) => typeof dim === "string")))) return model;
+  const abort = (): void => model.destroy();
+  signal?.addEventListener("abort", abort);
+  try {
+    await model.prepare(prepare as { [K in keyof M["inputs"]]?: readonly number[] } | undefined);
+    signal?.throwIfAborted();
+    return model;
+  } catch (e) {
+    model.destroy();
+    throw signal?.aborted ? signal.reason : e;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
 }

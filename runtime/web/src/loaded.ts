@@ -18,6 +18,11 @@ export interface LoadOptions {
   target?: string;
   /** After the loss of its own device, a model makes a new one and loads itself again at the next run. Default: true. */
   autoResume?: boolean;
+  /**
+   * The input shapes for which `load` prepares the first run (see `Model.prepare`); `false`: none. Without it, the shapes of a model
+   * whose dims are all static.
+   */
+  prepare?: false | Readonly<Record<string, readonly number[]>>;
   powerPreference?: GPUPowerPreference;
   /** Headers, credentials, cache: handed to `fetch`. */
   request?: RequestInit;
@@ -116,6 +121,9 @@ export async function open(url: string, options: LoadOptions): Promise<Loaded> {
     await stream(source, manifest, last.length, loaded.weights, memory, device, or);
     await or(source.end());
     if (kernels) loaded.kernels = await or(kernels);
+    // The first run must not wait for the last weights.
+    device.queue.submit([]);
+    await or(device.queue.onSubmittedWorkDone());
     return loaded as Loaded;
   } catch (e) {
     source?.cancel();

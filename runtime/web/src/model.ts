@@ -4,7 +4,7 @@ import { OdcError, reason } from "./error.js";
 import { lostError, open, type Loaded, type LoadOptions } from "./loaded.js";
 import type { Tensor } from "./manifest.js";
 import type { MemoryUse } from "./memory.js";
-import { Session, type AnyInputs, type Bound, type Buffers } from "./session.js";
+import { Session, type AnyInputs, type Bound, type Buffers, type Shapes } from "./session.js";
 import { evaluate } from "./shape.js";
 import type { Bindings, DimInfo, Inputs, OutputName, RunOptions, Signature, TensorInfo } from "./types.js";
 
@@ -65,6 +65,15 @@ export class Model<M extends Signature = Signature> {
     return this.#session.outputShapes(inputs) as Record<OutputName<M>, number[]>;
   }
 
+  /**
+   * Makes what runs with these input shapes need, and runs once on what its input buffers hold (zeros, at first), for drivers that
+   * put work off until a kernel first runs.
+   * Shapes that follow may be left out. `load` does it for models whose dims are all static.
+   */
+  async prepare(shapes: { [K in keyof M["inputs"]]?: readonly number[] } = {}): Promise<void> {
+    await this.#inTurn(() => this.#attempt((session) => this.#go(session, () => session.prepare(shapes as Shapes), [...session.model.manifest.outputs.keys()])));
+  }
+
   /** Runs the model: one submit, with the read-back in it. Runs that are started together follow each other. */
   run<K extends OutputName<M> = OutputName<M>, I extends OutputName<M> = never>(
     inputs: Inputs<M>,
@@ -76,13 +85,43 @@ export class Model<M extends Signature = Signature> {
     options: RunOptions<M, K, I> & { keep: "gpu" },
   ): Promise<{ [N in K]: GPUBuffer }>;
   async run(inputs: Inputs<M>, options: { outputs?: readonly string[]; into?: object; keep?: "gpu" | undefined } = {}): Promise<never> {
-    const before = this.#turn;
-    const run = before.then(() => this.#run(inputs as AnyInputs, options.outputs, (options.into ?? {}) as Buffers, options.keep === "gpu"));
-    this.#turn = run.catch(() => {});
+    const run = this.#inTurn(() => this.#run(inputs as AnyInputs, options.outputs, (options.into ?? {}) as Buffers, options.keep === "gpu"));
     return run as Promise<never>; // as the overloads say
   }
 
-  async #run(inputs: AnyInputs, wanted: readonly string[] | undefined, into: Buffers, keep: boolean): Promise<Record<string, unknown>> {
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#turn.then(work);
+    this.#turn = run.catch(() => {});
+    return run;
+  }
+
+  #run(inputs: AnyInputs, wanted: readonly string[] | undefined, into: Buffers, keep: boolean): Promise<Record<string, unknown>> {
+    return this.#attempt((session) => {
+      const { outputs } = session.model.manifest;
+      const named = (wanted ?? outputs.map((t) => t.name).filter((name) => keep || !into[name])).map((name) => {
+        const k = outputs.findIndex((t) => t.name === name);
+        if (k < 0) throw new OdcError("binding", `The model has no output "${name}"; it has ${outputs.map((t) => t.name).join(", ")}.`);
+        return k;
+      });
+      const read = keep ? [] : named.filter((k) => !into[outputs[k]?.name ?? ""]);
+      return this.#go(session, () => session.bind(inputs, into, read), read, keep ? named : undefined);
+    });
+  }
+
+  /** One submit. Reads back, or gives the buffers of the outputs to `keep`. */
+  async #go(session: Session, bind: () => Bound, read: readonly number[], keep?: readonly number[]): Promise<Record<string, unknown>> {
+    const { device, manifest } = session.model;
+    const bound = await this.#refusable(session, bind);
+    const encoder = device.createCommandEncoder({ label: manifest.name });
+    session.upload(bound);
+    session.record(encoder, bound);
+    const reading = keep ? undefined : session.readBack(encoder, bound, read);
+    device.queue.submit([encoder.finish()]);
+    return reading ? await reading() : this.#named(bound, keep ?? []);
+  }
+
+  /** On a device that is there; tells why when it goes away. */
+  async #attempt<T>(work: (session: Session) => Promise<T>): Promise<T> {
     this.#alive();
     if (this.#loaded.lost) {
       if (!this.#loaded.owned || this.#options.autoResume === false) throw lostError(this.#loaded.lost);
@@ -90,24 +129,8 @@ export class Model<M extends Signature = Signature> {
     }
     const session = this.#session;
     const { device, manifest } = session.model;
-    const named = (wanted ?? manifest.outputs.map((t) => t.name).filter((name) => keep || !into[name])).map((name) => {
-      const k = manifest.outputs.findIndex((t) => t.name === name);
-      if (k < 0) throw new OdcError("binding", `The model has no output "${name}"; it has ${manifest.outputs.map((t) => t.name).join(", ")}.`);
-      return k;
-    });
-    const which = keep ? named : named.filter((k) => !into[manifest.outputs[k]?.name ?? ""]);
     try {
-      const bound = await this.#refusable(session, () => session.bind(inputs, into, keep ? [] : which));
-      const encoder = device.createCommandEncoder({ label: manifest.name });
-      session.upload(bound);
-      session.record(encoder, bound);
-      if (keep) {
-        device.queue.submit([encoder.finish()]);
-        return this.#named(bound, which);
-      }
-      const read = session.readBack(encoder, bound, which);
-      device.queue.submit([encoder.finish()]);
-      return await read();
+      return await work(session);
     } catch (e) {
       if (e instanceof OdcError) throw e;
       this.#alive();

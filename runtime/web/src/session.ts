@@ -16,6 +16,7 @@ const SETS = 8;
 type Data = TypedArray | GPUBuffer;
 export type AnyInput = Data | Shaped<Data>;
 export type AnyInputs = Readonly<Record<string, AnyInput | undefined>>;
+export type Shapes = Readonly<Record<string, readonly number[] | undefined>>;
 export type Buffers = Readonly<Record<string, GPUBuffer | undefined>>;
 
 /** A run, ready to be recorded. */
@@ -26,6 +27,12 @@ export interface Bound {
   outputs: GPUBuffer[];
   /** Host data and the buffers that it goes to. */
   uploads: [GPUBuffer, TypedArray][];
+}
+
+/** Without data: what the model's own buffer holds. */
+interface Given {
+  data?: Data;
+  shape?: readonly number[];
 }
 
 const isArray = (data: Data): data is TypedArray => ArrayBuffer.isView(data);
@@ -79,11 +86,11 @@ export class Session {
   }
 
   /** The shapes of all inputs, from data and from what is stated. */
-  private shapes(given: readonly { data: Data; shape?: readonly number[] }[]): number[][] {
-    return inferShapes(this.model.manifest, given.map((g) => g.shape ?? { elements: isArray(g.data) ? g.data.length : undefined }));
+  private shapes(given: readonly Given[]): number[][] {
+    return inferShapes(this.model.manifest, given.map((g) => g.shape ?? { elements: g.data && isArray(g.data) ? g.data.length : undefined }));
   }
 
-  outputShapes(inputs: Readonly<Record<string, readonly number[] | undefined>>): Record<string, number[]> {
+  outputShapes(inputs: Shapes): Record<string, number[]> {
     const { manifest: m } = this.model;
     known(inputs, m.inputs, "input");
     const shapes = inferShapes(m, m.inputs.map((t) => inputs[t.name] ?? { elements: undefined }));
@@ -111,15 +118,26 @@ export class Session {
   /** `read`: outputs that will be read back. */
   bind(values: AnyInputs, into: Buffers, read: readonly number[] = []): Bound {
     const { manifest: m } = this.model;
-    this.made = false;
     known(values, m.inputs, "input");
     known(into, m.outputs, "output");
-    const given = m.inputs.map((t) => input(t, values[t.name]));
+    return this.make(m.inputs.map((t) => input(t, values[t.name])), into, read);
+  }
+
+  /** For a run whose inputs do not matter, with all outputs read back. */
+  prepare(shapes: Shapes): Bound {
+    const { manifest: m } = this.model;
+    known(shapes, m.inputs, "input");
+    return this.make(m.inputs.map(({ name }) => (shapes[name] ? { shape: shapes[name] } : {})), {}, [...m.outputs.keys()]);
+  }
+
+  private make(given: readonly Given[], into: Buffers, read: readonly number[]): Bound {
+    const { manifest: m } = this.model;
+    this.made = false;
     const plan = this.plan(this.shapes(given));
 
-    given.forEach(({ data }, i) => checkInput(data, m.inputs[i], plan.inputs[i]?.bytes ?? 0));
+    given.forEach(({ data }, i) => data && checkInput(data, m.inputs[i], plan.inputs[i]?.bytes ?? 0));
     m.outputs.forEach((t, k) => into[t.name] && checkBuffer(into[t.name], t, plan.outputs[k]?.bytes ?? 0, "output"));
-    const taken = new Set(given.map((g) => g.data));
+    const taken = new Set<Data | undefined>(given.map((g) => g.data));
     for (const [name, buffer] of Object.entries(into)) {
       if (buffer && taken.has(buffer)) throw new OdcError("binding", `The buffer of output "${name}" is also that of another input or output. Give each output its own.`);
       if (buffer) taken.add(buffer);
@@ -129,10 +147,10 @@ export class Session {
     if (plan.arena > 0) this.arena = this.grow(this.arena, "arena", plan.arena, `${m.name} arena`);
     const uploads: [GPUBuffer, TypedArray][] = [];
     const inputs = given.map(({ data }, i) => {
-      if (!isArray(data)) return data;
+      if (data && !isArray(data)) return data;
       const own = this.grow(this.inputs[i], "inputs", bindingSize(plan.inputs[i]?.bytes ?? 0), m.inputs[i]?.name ?? "");
       this.inputs[i] = own;
-      uploads.push([own, data]);
+      if (data) uploads.push([own, data]);
       return own;
     });
     const outputs = m.outputs.map((t, k) => {
@@ -237,7 +255,7 @@ function known(names: Readonly<Record<string, unknown>>, tensors: readonly Tenso
   }
 }
 
-function input(t: Tensor, value: AnyInput | undefined): { data: Data; shape?: readonly number[] } {
+function input(t: Tensor, value: AnyInput | undefined): Given {
   if (value && "shape" in value && "data" in value) return { data: value.data, shape: value.shape };
   if (value && (isArray(value as Data) || "mapAsync" in value)) return { data: value as Data };
   const missing = value === undefined ? "is missing" : "is neither a typed array nor a GPUBuffer nor { data, shape }";

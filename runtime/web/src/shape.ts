@@ -102,10 +102,19 @@ export function bindShapes(m: Manifest, shapes: readonly (readonly number[])[]):
  */
 export function inferShapes(m: Manifest, given: readonly (readonly number[] | { elements: number | undefined })[]): number[][] {
   const shapes = given.map((g) => ("elements" in g ? undefined : [...g]));
+  /** A dim of an input that is also the size of another whose shape is known. */
+  const shared = (input: number, axis: number): number | undefined => {
+    const slot = m.shapes.instrs.findIndex((n) => n.op === "dim" && n.a === input && n.b === axis);
+    for (const [i, t] of m.inputs.entries()) {
+      const at = t.shape.indexOf(slot);
+      if (at >= 0 && shapes[i]) return shapes[i][at];
+    }
+    return undefined;
+  };
   for (;;) {
     const open = shapes.findIndex((s) => s === undefined);
     if (open < 0) return shapes as number[][];
-    const { slots } = evaluate(m, (input, axis) => shapes[input]?.[axis]);
+    const { slots } = evaluate(m, (input, axis) => shapes[input]?.[axis] ?? shared(input, axis));
     const found = m.inputs.some((t, i) => {
       const g = given[i];
       if (shapes[i] || g === undefined || !("elements" in g)) return false;
