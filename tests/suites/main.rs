@@ -6,6 +6,7 @@ mod determinism;
 mod dims;
 mod files;
 mod fuzz;
+mod legal;
 mod meaning;
 mod round_trip;
 mod snapshots;

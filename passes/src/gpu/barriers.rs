@@ -99,7 +99,8 @@ impl<'a> Pass<'a> {
                 _ => {}
             }
         });
-        self.shared = read.intersection(&written).copied().collect();
+        let array = |v: &Value| matches!(self.facts.func().types.get(v.index()), Some(LoopType::Ptr(_, Space::Workgroup)));
+        self.shared = written.into_iter().filter(|v| read.contains(v) || array(v)).collect();
     }
 
     /// The parameter or array that a pointer leads to.
@@ -270,5 +271,7 @@ fn barrier(loc: &Loc) -> Operation {
     Operation { op: Op::Barrier {}, operands: vec![], results: vec![], regions: vec![], loc: loc.clone() }
 }
 
+#[cfg(test)]
+mod random;
 #[cfg(test)]
 mod tests;

@@ -18,10 +18,21 @@ struct Gen<'c, 'f> {
     scalars: Vec<Value>,
     vectors: Vec<Value>,
     indices: Vec<Value>,
+    /// Vectors lie at multiples of their length.
+    aligned: bool,
 }
 
 /// A random kernel `@kernel(x, y, out, n)`.
 pub fn module(c: &mut Choices) -> Module {
+    kernel(c, false)
+}
+
+/// A random kernel whose vector accesses are aligned, as GPUs want them.
+pub fn aligned(c: &mut Choices) -> Module {
+    kernel(c, true)
+}
+
+fn kernel(c: &mut Choices, aligned: bool) -> Module {
     let mut m = Module::new("random");
     let mut func = Func::new("kernel");
     let buffers: Vec<Value> = ["x", "y"].iter().map(|n| func.param(n, BUFFER)).collect();
@@ -31,7 +42,7 @@ pub fn module(c: &mut Choices) -> Module {
     b.loc = Loc::new("/random");
     let [zero, one, four] = [0, 1, 4].map(|k| b.op1(Op::Const { value: Scalar::Int(k) }, &[], LoopType::Index));
     let size = b.op1(Op::Binary { f: Binary::Mul }, &[n, four], LoopType::Index);
-    let mut g = Gen { c, b, buffers, size, scalars: vec![], vectors: vec![], indices: vec![zero, one, four] };
+    let mut g = Gen { c, b, buffers, size, scalars: vec![], vectors: vec![], indices: vec![zero, one, four], aligned };
     let body = g.nested(&[LoopType::Index], |g, args| {
         g.indices.push(args[0]);
         for _ in 0..3 + g.c.below(8) {
@@ -88,6 +99,12 @@ impl Gen<'_, '_> {
         let b = self.latest(|g| &g.indices).unwrap_or(self.size);
         let f = *self.c.pick(&[Binary::Add, Binary::Mul, Binary::Sub, Binary::Max]);
         let x = self.b.op1(Op::Binary { f }, &[a, b], LoopType::Index);
+        if self.aligned && lanes > 1 {
+            let x = self.b.op1(Op::Binary { f: Binary::Mod }, &[x, self.size], LoopType::Index);
+            let n = self.index_const(lanes);
+            let q = self.b.op1(Op::Binary { f: Binary::Div }, &[x, n], LoopType::Index);
+            return self.b.op1(Op::Binary { f: Binary::Mul }, &[q, n], LoopType::Index);
+        }
         let k = self.index_const(lanes - 1);
         let room = self.b.op1(Op::Binary { f: Binary::Sub }, &[self.size, k], LoopType::Index);
         self.b.op1(Op::Binary { f: Binary::Mod }, &[x, room], LoopType::Index)
