@@ -1,11 +1,12 @@
 //! The program for one machine: dispatches formed and scheduled for it, kernels lowered and made fit for it, memory planned as it
 //! wants it. Targets with the same machine share it; the path forks here and nowhere else.
 
+use crate::flops;
 use crate::passes;
 use crate::pipeline::{CompileError, OptLevel, Stage, bug, refuse, sound};
 use crate::problem::Problem;
 use crate::progress::Report;
-use odc_ir::core::Loc;
+use odc_ir::core::Unary;
 use odc_ir::program::{Kernel, Program, verify_program};
 use odc_ir::{graph, loops, tensor};
 use odc_passes::plan::{PlanOptions, SplitError};
@@ -49,23 +50,7 @@ impl Build {
         passes::renumber(&mut dispatches);
         sound(Stage::Dispatches, tensor::verify(&dispatches))?;
 
-        report("lowering to loops", 0, 0);
-        let failed = |e: lower_loop::LowerError| CompileError::one(Problem::new("ODC0310", &e).at(&e.loc));
-        let mut kernels = lower_loop::lower_for(&dispatches, &machine).map_err(failed)?;
-        let program = match machine {
-            Machine::Cpu => {
-                kernels.iter_mut().for_each(|k| expand::expand(&mut k.func));
-                report("planning memory", 0, 0);
-                plan::plan(&dispatches, kernels).map_err(unplanned)?
-            }
-            Machine::Gpu(gpu) => {
-                legalise(&dispatches, &mut kernels, &gpu, report)?;
-                report("planning memory", 0, 0);
-                let mut program = plan::plan_with(&dispatches, kernels, &PlanOptions::GPU).map_err(unplanned)?;
-                split(&mut program, &gpu)?;
-                program
-            }
-        };
+        let program = program(&dispatches, &machine, report)?;
         refuse(verify_program(&program).into_iter().map(|e| bug(Stage::Program, e)).collect())?;
         Ok(Build { machine, tensor, dispatches, program })
     }
@@ -79,6 +64,27 @@ impl Build {
     }
 }
 
+/// Kernels and plan for dispatches with their schedules.
+pub(crate) fn program(dispatches: &tensor::Module, machine: &Machine, report: Report<'_>) -> Result<Program, CompileError> {
+    report("lowering to loops", 0, 0);
+    let failed = |e: lower_loop::LowerError| CompileError::one(Problem::new("ODC0310", &e).at(&e.loc));
+    let mut kernels = lower_loop::lower_for(dispatches, machine).map_err(failed)?;
+    match machine {
+        Machine::Cpu => {
+            kernels.iter_mut().for_each(|k| expand::expand(&mut k.func));
+            report("planning memory", 0, 0);
+            plan::plan(dispatches, kernels).map_err(unplanned)
+        }
+        Machine::Gpu(gpu) => {
+            legalise(dispatches, &mut kernels, gpu, report)?;
+            report("planning memory", 0, 0);
+            let mut program = plan::plan_with(dispatches, kernels, &PlanOptions::GPU).map_err(unplanned)?;
+            split(&mut program, gpu)?;
+            Ok(program)
+        }
+    }
+}
+
 fn unplanned(e: plan::PlanError) -> CompileError {
     CompileError::one(Problem::new("ODC0320", e))
 }
@@ -87,20 +93,23 @@ fn unplanned(e: plan::PlanError) -> CompileError {
 fn legalise(dispatches: &tensor::Module, kernels: &mut [Kernel], machine: &Gpu, report: Report<'_>) -> Result<(), CompileError> {
     report("making kernels fit for GPUs", 0, 0);
     let calls = dispatches.funcs.iter().flat_map(|f| &f.body.ops).filter(|o| matches!(o.op, tensor::Op::Dispatch { .. }));
-    let locs: Vec<&Loc> = calls.map(|o| &o.loc).collect();
     let mut problems = vec![];
-    for (k, kernel) in kernels.iter_mut().enumerate() {
-        let at = locs.get(k).map_or(String::new(), |l| l.to_string());
-        match prepare(&mut kernel.func, machine) {
-            Ok(()) => {}
-            Err(list) => problems.extend(list.into_iter().map(|p| p.at(&at))),
+    for (kernel, call) in kernels.iter_mut().zip(calls) {
+        let flops = flops::of(call);
+        if flops.as_const() != Some(0) && !flops.is_poison() {
+            let line = if kernel.note.is_empty() { "" } else { "\n" };
+            kernel.note.push_str(&format!("{line}{}", flops::text(&flops)));
+        }
+        if let Err(list) = prepare(&mut kernel.func, machine) {
+            problems.extend(list.into_iter().map(|p| p.at(call.loc.to_string())));
         }
     }
     refuse(problems)
 }
 
 fn prepare(f: &mut loops::Func, machine: &Gpu) -> Result<(), Vec<Problem>> {
-    expand::expand(f);
+    // Every GPU language has these; the others become arithmetic.
+    expand::expand_for(f, &|u| matches!(u, Unary::Exp | Unary::Log));
     verified(f)?;
     gpu::barriers(f).map_err(|e| vec![Problem::new("ODC0312", e)])?;
     verified(f)?;
@@ -115,12 +124,61 @@ fn verified(f: &loops::Func) -> Result<(), Vec<Problem>> {
 
 /// Constants and places that are larger than a binding become several.
 fn split(program: &mut Program, machine: &Gpu) -> Result<(), CompileError> {
-    let mut kernel = |_: &loops::Func, _: &[usize], _: u64| Err("no pass splits its bindings".to_string());
-    plan::split_large(program, machine.binding_bytes, &mut kernel).map_err(|e| {
+    plan::split_large(program, machine.binding_bytes).map_err(|e| {
         let loc = match &e {
-            SplitError::TooLarge { loc, .. } | SplitError::Kernel { loc, .. } => loc.clone(),
+            SplitError::TooLarge { loc, .. } | SplitError::NoKernel { loc, .. } => loc.clone(),
         };
         let help = "give the target's real limits with --limits FILE.json, or make the dim smaller with --dim";
         CompileError::one(Problem::new("ODC0401", e).at(loc).help(help))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::silent;
+    use odc_ir::core::{Builder, Const, DType, Func, Scalar, TensorType, TensorValue};
+    use odc_ir::program;
+
+    /// `sum over columns of (table[ids] * 2)`: a table and an intermediate value that are larger than a binding.
+    fn lookup() -> graph::Module {
+        let mut m = graph::Module::new("lookup");
+        let table = m.add_const(Const::from_scalars(DType::F32, &[64, 40], (0..64 * 40).map(|k| Scalar::Float(f64::from(k % 37)))));
+        let two = m.add_const(Const::from_scalars(DType::F32, &[1], [Scalar::Float(2.0)]));
+        let mut f = Func::new("main");
+        let ids = f.param("ids", TensorType::of(DType::I64, &[16]));
+        let mut b = Builder::new(&mut f);
+        let constant = |b: &mut Builder<graph::Graph>, value, shape: &[i64]| {
+            b.op1(graph::Op::Constant { value }, &[], TensorType::of(DType::F32, shape))
+        };
+        let (table, two) = (constant(&mut b, table, &[64, 40]), constant(&mut b, two, &[1]));
+        let rows = b.op1(graph::Op::Gather { axis: 0 }, &[table, ids], TensorType::of(DType::F32, &[16, 40]));
+        let twice = b.op1(graph::Op::Binary { f: graph::BinaryFn::Mul }, &[rows, two], TensorType::of(DType::F32, &[16, 40]));
+        b.finish(&[("y".into(), twice)]);
+        m.funcs.push(f);
+        m
+    }
+
+    #[test]
+    fn what_is_larger_than_a_binding_is_split() {
+        let Machine::Gpu(gpu) = crate::AnyTarget::parse("wgsl").unwrap().machine() else { panic!("a GPU") };
+        let ids = TensorValue::from_fn(DType::I64, &[16], |i| Scalar::Int((i[0] as i64 * 7) % 64)).unwrap();
+        let given = [("ids".to_string(), ids)];
+        let m = lookup();
+        let want = graph::interp::run(&m, &given).unwrap();
+        let whole = Build::new(&m, Machine::Gpu(gpu), OptLevel::O2, &silent).unwrap();
+        assert_eq!(program::run(&whole.program, &given).unwrap(), want);
+        let small = Machine::Gpu(Gpu { binding_bytes: 4096, ..gpu });
+        let split = Build::new(&m, small, OptLevel::O2, &silent).unwrap();
+        assert_eq!(program::run(&split.program, &given).unwrap(), want);
+        let buffers = |b: &Build| match &b.program.commands[..] {
+            [program::Command::Dispatch { buffers, .. }] => buffers.len(),
+            other => panic!("{other:?}"),
+        };
+        // 64 rows of 160 bytes are three parts of 4096 bytes.
+        assert_eq!(buffers(&split), buffers(&whole) + 2, "{}", split.program);
+        let tiny = Machine::Gpu(Gpu { binding_bytes: 64, ..gpu });
+        let e = Build::new(&m, tiny, OptLevel::O2, &silent).unwrap_err().to_string();
+        assert!(e.contains("ODC0401") && e.contains("ids"), "{e}");
+    }
 }

@@ -36,7 +36,8 @@ pub fn explode(compiled: &Compiled, folder: &Path) -> Result<(), Vec<Problem>> {
     .map_err(one)?;
     let several = compiled.targets.len() > 1;
     for (k, target) in compiled.targets.iter().enumerate() {
-        let (Some(made), Some(build)) = (compiled.manifest().targets.get(k), compiled.builds().find(|b| b.machine == target.machine())) else {
+        let (Some(made), Some(build)) = (compiled.manifest().targets.get(k), compiled.builds().find(|b| b.machine == target.machine()))
+        else {
             continue;
         };
         let to = if several { folder.join(file_name(target.name())) } else { folder.to_path_buf() };

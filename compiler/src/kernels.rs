@@ -94,7 +94,9 @@ fn problem(program: &Program, kernel: usize, e: &BackendError) -> Problem {
     };
     let p = Problem::new(code, e).at(program.kernel_loc(kernel as u32).to_string());
     match e {
-        BackendError::Limit { .. } => p.help("give the target's real limits with --limits FILE.json; `odc targets --json` shows the fields"),
+        BackendError::Limit { .. } => {
+            p.help("give the target's real limits with --limits FILE.json; `odc targets --json` shows the fields")
+        }
         _ => p,
     }
 }

@@ -1,10 +1,11 @@
 //! Passes by name, for `odc opt` and the tests. A pass listed here goes through every test of every pass: on random modules its
 //! result must verify, and mean what the module meant before.
 
-use crate::AnyModule;
+use crate::progress::silent;
+use crate::{AnyModule, AnyTarget, build};
 use odc_ir::core::{Func, Level, Module};
 use odc_ir::{graph, loops, program, tensor};
-use odc_passes::{canonicalise, expand, fuse, lower_loop, lower_tensor, plan, schedule};
+use odc_passes::{Machine, canonicalise, expand, fuse, lower_loop, lower_tensor, merge, plan, schedule};
 
 /// What a pass takes and gives.
 #[derive(Clone, Copy)]
@@ -106,14 +107,42 @@ pub const PASSES: &[Pass] = &[
     },
 ];
 
+/// The GPU's way from the graph to the program, likewise in order.
+pub const GPU_PASSES: &[Pass] = &[
+    Pass { name: "merge", about: "products of one tensor with several weights as one", run: Run::Graph(|m| _ = merge::merge(m)) },
+    Pass {
+        name: "lower_tensor",
+        about: "graph ops as structured ops over named axes",
+        run: Run::GraphToTensor(|m| lower_tensor::lower(m).map_err(|e| e.to_string())),
+    },
+    Pass { name: "fuse_gpu", about: "structured ops into dispatches for GPUs", run: Run::Tensor(|m| fuse::fuse_for(m, &gpu())) },
+    Pass { name: "schedule_gpu", about: "a schedule for each dispatch on a GPU", run: Run::Tensor(|m| schedule::schedule_for(m, &gpu())) },
+    Pass {
+        name: "plan_gpu",
+        about: "all dispatches as GPU kernels, in order, and their memory",
+        run: Run::TensorToProgram(|m| build::program(m, &gpu(), &silent).map_err(|e| e.to_string())),
+    },
+];
+
+/// What every WebGPU device is.
+fn gpu() -> Machine {
+    AnyTarget::parse("wgsl").map_or(Machine::Cpu, |t| t.machine())
+}
+
 /// Passes leave gaps in the numbers of values, and text has none.
 pub fn renumber<L: Level>(m: &mut Module<L>) {
     m.funcs.iter_mut().for_each(Func::renumber);
 }
 
+/// Every pass by its name.
+pub fn all() -> impl Iterator<Item = &'static Pass> {
+    let known = |p: &&Pass| PASSES.iter().all(|q| q.name != p.name);
+    PASSES.iter().chain(GPU_PASSES.iter().filter(known))
+}
+
 /// Applies the pass of that name.
 pub fn apply(name: &str, module: AnyModule) -> Result<AnyModule, String> {
-    let known = || PASSES.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
-    let pass = PASSES.iter().find(|p| p.name == name).ok_or_else(|| format!("there is no pass `{name}`; there are {}", known()))?;
+    let known = || all().map(|p| p.name).collect::<Vec<_>>().join(", ");
+    let pass = all().find(|p| p.name == name).ok_or_else(|| format!("there is no pass `{name}`; there are {}", known()))?;
     pass.apply(module)
 }

@@ -1,9 +1,9 @@
 //! The machine's peak of 128-bit fused multiply-adds on one core, measured by a kernel made for it: the yardstick that the
 //! figures of real kernels are held against.
 
+use crate::artifact::{self, TargetCode};
 use crate::problem::{Failure, Problem};
 use crate::progress::silent;
-use crate::artifact::{self, TargetCode};
 use crate::{AnyTarget, Exit, kernels};
 use odc_backend::Target;
 use odc_ir::core::no_blobs;

@@ -3,12 +3,15 @@
 
 use crate::tape;
 use odc::AnyModule;
-use odc::passes::PASSES;
+use odc::passes::{GPU_PASSES, PASSES, Pass};
+use odc_ir::core::TensorValue;
 use odc_tests::choices::Choices;
 use odc_tests::filetest::close;
 use odc_tests::generate::{self, inputs};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+
+type Named = [(String, TensorValue)];
 
 fn check(m: AnyModule, c: &mut Choices) -> Result<(), String> {
     let errors = m.verify();
@@ -18,22 +21,29 @@ fn check(m: AnyModule, c: &mut Choices) -> Result<(), String> {
     let binding = inputs::binding(c, m.symbols());
     let given = inputs::inputs(c, &m.inputs(), &binding).map_err(|e| e.to_string())?;
     let expected = m.run(&given).map_err(|e| format!("{e}\n{m}"))?;
+    for passes in [PASSES, GPU_PASSES] {
+        pipeline(passes, &m, &given, &expected).map_err(|e| format!("{e}sizes {binding:?}"))?;
+    }
+    Ok(())
+}
+
+fn pipeline(passes: &[Pass], m: &AnyModule, given: &Named, expected: &Named) -> Result<(), String> {
     // The newest module of each level.
     let text = m.to_string();
-    let mut newest = BTreeMap::from([(m.level(), m)]);
-    for pass in PASSES {
+    let mut newest = BTreeMap::from([(m.level(), m.clone())]);
+    for pass in passes {
         let Some(at) = newest.get(pass.levels().0) else { continue };
         let next = pass.apply(at.clone()).map_err(|e| format!("{}: {e}\n{at}", pass.name))?;
-        let wrong = |what: String| format!("after {}: {what}\nsizes {binding:?}\nmodule:\n{text}before:\n{at}after:\n{next}", pass.name);
+        let wrong = |what: String| format!("after {}: {what}\nmodule:\n{text}before:\n{at}after:\n{next}", pass.name);
         if let Some(e) = next.verify().first() {
             return Err(wrong(format!("it does not verify: {e}")));
         }
         if next.can_run() {
-            let got = next.run(&given).map_err(|e| wrong(e.to_string()))?;
+            let got = next.run(given).map_err(|e| wrong(e.to_string()))?;
             if got.len() != expected.len() {
                 return Err(wrong(format!("{} results instead of {}", got.len(), expected.len())));
             }
-            for ((name, x), (_, y)) in got.iter().zip(&expected) {
+            for ((name, x), (_, y)) in got.iter().zip(expected) {
                 close(x, y).map_err(|e| wrong(format!("`{name}`: {e}")))?;
             }
         }

@@ -5,8 +5,8 @@ use super::{blobs, print, print_json};
 use crate::explode::explode;
 use crate::output::{file_name, make_folder, writable, write_bytes, write_file};
 use crate::problem::{Failure, Problem};
-use crate::{show, typescript};
 use crate::{Compiled, Exit, KernelText, Stage};
+use crate::{show, typescript};
 use odc_static::ObjectFormat;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ enum Kind {
 }
 
 fn kind(path: &Path) -> Result<Kind, Failure> {
-    if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
         return Ok(Kind::Folder);
     }
     match path.extension().and_then(|e| e.to_str()) {
@@ -97,6 +97,7 @@ fn kind(path: &Path) -> Result<Kind, Failure> {
         Some("odc") => Ok(Kind::Artifact),
         Some("o" | "obj") => Ok(Kind::Object),
         Some("a" | "lib") => Ok(Kind::Archive),
+        None if path.is_dir() => Ok(Kind::Folder),
         _ => {
             let what = format!("{}: the suffix does not say what it should become", path.display());
             Err(Problem::usage(what).help("end it in .odc (artifact), .o (object file), .a (archive), .ts (types) or / (a folder)").into())
@@ -227,11 +228,13 @@ fn dump(compiled: &Compiled, folder: &Path) -> Result<(), Failure> {
     let kernels = folder.join(format!("{:02}-kernels", Stage::ALL.len()));
     make_folder(&kernels)?;
     let texts = texts(compiled)?;
+    let several = compiled.targets.len() > 1;
     let mut numbers = BTreeMap::new();
     for text in &texts {
         let n = numbers.entry((&text.target, text.language)).and_modify(|n| *n += 1).or_insert(0usize);
         let name = file_name(&format!("{n:03}-{}", text.name));
-        let folder = kernels.join(file_name(&text.target));
+        // One folder a target where there are several.
+        let folder = if several { kernels.join(file_name(&text.target)) } else { kernels.clone() };
         make_folder(&folder)?;
         write_bytes(&folder.join(format!("{name}.{}", text.language)), text.text.as_bytes())?;
     }

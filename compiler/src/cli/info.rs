@@ -19,6 +19,9 @@ Examples:
 pub struct Args {
     /// An artifact
     artifact: PathBuf,
+    /// Only this target
+    #[arg(short, long, value_name = "TARGET")]
+    target: Option<String>,
     /// The size of a dim, for exact memory
     #[arg(long, value_name = "N=4")]
     dim: Vec<DimArg>,
@@ -83,6 +86,17 @@ fn code_bytes(t: &TargetProgram) -> u64 {
 }
 
 fn show(args: &Args, m: &Manifest, weight_bytes: u64) -> Result<(), Failure> {
+    let mut m = m.clone();
+    if let Some(name) = &args.target {
+        // `wgsl:f16` and `cpu:x86-64` are the artifact's "wgsl" and "cpu".
+        let kind = name.split(':').next().unwrap_or(name);
+        let has = m.targets.iter().map(|t| t.target.clone()).collect::<Vec<_>>().join(", ");
+        m.targets.retain(|t| t.target == kind);
+        if m.targets.is_empty() {
+            return Err(Problem::usage(format!("the artifact has no program for `{name}`")).help(format!("it has: {has}")).into());
+        }
+    }
+    let m = &m;
     let slots = values(m, &args.dim)?;
     let at = |s: Slot| slots.get(s.index()).copied().flatten();
     if args.json { print_json(&json(&args.artifact, m, weight_bytes, &at)) } else { text(&args.artifact, m, weight_bytes, &at) }
@@ -112,16 +126,36 @@ fn scratch(t: &TargetProgram, at: &dyn Fn(Slot) -> Option<i64>) -> Option<i64> {
     t.kernels.iter().try_fold(0, |most, k| Some(at(k.scratch_bytes)?.max(most)))
 }
 
+/// What the device must have, in WebGPU's terms.
+fn limits(t: &TargetProgram) -> Option<&odc_format::GpuLimits> {
+    match &t.device {
+        Device::Gpu { limits, .. } => Some(limits),
+        Device::Cpu { .. } => None,
+    }
+}
+
+/// GPU memory of a session, byte for byte, where all dims are known and this build knows GPUs.
+#[cfg(feature = "gpu")]
+fn gpu_memory(m: &Manifest, t: &TargetProgram, at: &dyn Fn(Slot) -> Option<i64>) -> Option<odc_runtime::gpu::GpuMemory> {
+    limits(t)?;
+    let known = m.symbols.iter().map(|s| Some((s.name.as_str(), at(s.slot)?))).collect::<Option<Vec<_>>>()?;
+    odc_runtime::gpu::memory_at(m, t, &known)
+}
+
 fn json(path: &Path, m: &Manifest, weight_bytes: u64, at: &dyn Fn(Slot) -> Option<i64>) -> Value {
     let tensor = |t: &TensorInfo| json!({ "name": t.name, "dtype": t.dtype.name(), "shape": t.shape_text, "shape_at_dims": t.shape.iter().map(|s| at(*s)).collect::<Vec<_>>() });
     let tensors = |list: &[TensorInfo]| list.iter().map(tensor).collect::<Vec<_>>();
     let dim = |s: &odc_format::SymbolInfo| json!({ "name": s.name, "lo": s.lo, "hi": (s.hi != i64::MAX).then_some(s.hi), "multiple_of": s.multiple_of, "value": at(s.slot) });
     let target = |t: &TargetProgram| {
-        json!({
+        let v = json!({
             "target": t.target, "device": device(t), "features": features(t), "dispatches": dispatches(t), "code_bytes": code_bytes(t),
             "arena_formula": t.peak_text, "arena_bytes": at(t.arena_bytes), "scratch_bytes_per_thread": scratch(t, at),
-            "kernels": t.kernels.iter().map(|k| json!({ "name": k.name, "bytes": k.len, "nodes": k.source })).collect::<Vec<_>>(),
-        })
+            "kernels": t.kernels.iter().map(|k| json!({ "name": k.name, "bytes": k.len, "nodes": k.source, "workgroup": k.gpu.as_ref().map(|g| g.workgroup) })).collect::<Vec<_>>(),
+            "limits": limits(t),
+        });
+        #[cfg(feature = "gpu")]
+        let v = with_gpu_memory(v, gpu_memory(m, t, at));
+        v
     };
     let first = m.targets.first();
     json!({
@@ -131,6 +165,15 @@ fn json(path: &Path, m: &Manifest, weight_bytes: u64, at: &dyn Fn(Slot) -> Optio
         "kernels": first.map_or(0, |t| t.kernels.len()), "dispatches": first.map_or(0, dispatches), "weight_bytes": weight_bytes,
         "arena_formula": first.map(|t| &t.peak_text), "arena_bytes": first.and_then(|t| at(t.arena_bytes)),
     })
+}
+
+#[cfg(feature = "gpu")]
+fn with_gpu_memory(mut v: Value, memory: Option<odc_runtime::gpu::GpuMemory>) -> Value {
+    if let (Some(o), Some(g)) = (v.as_object_mut(), memory) {
+        let parts = json!({ "total": g.total(), "weights": g.weights, "arena": g.arena, "inputs": g.inputs, "outputs": g.outputs, "sizes": g.dims });
+        o.insert("gpu_memory".into(), parts);
+    }
+    v
 }
 
 fn text(path: &Path, m: &Manifest, weight_bytes: u64, at: &dyn Fn(Slot) -> Option<i64>) -> Result<(), Failure> {
@@ -155,7 +198,27 @@ fn text(path: &Path, m: &Manifest, weight_bytes: u64, at: &dyn Fn(Slot) -> Optio
             Some(b) => format!("    arena {b} = {}", t.peak_text),
             None => format!("    arena {} bytes (give --dim for a number)", t.peak_text),
         })?;
-        if let Some(s) = scratch(t, at) {
+        if let Some(l) = limits(t) {
+            print(format!(
+                "    needs {} storage buffers of at most {}, workgroups of {} invocations with {} bytes",
+                l.storage_buffers,
+                show::bytes(l.binding_bytes),
+                l.invocations,
+                l.workgroup_bytes
+            ))?;
+            #[cfg(feature = "gpu")]
+            if let Some(g) = gpu_memory(m, t, at) {
+                print(format!(
+                    "    GPU memory {} bytes: weights {}, arena {}, inputs {}, outputs {}, sizes {}",
+                    g.total(),
+                    g.weights,
+                    g.arena,
+                    g.inputs,
+                    g.outputs,
+                    g.dims
+                ))?;
+            }
+        } else if let Some(s) = scratch(t, at) {
             print(format!("    scratch {s} bytes a thread"))?;
         }
     }

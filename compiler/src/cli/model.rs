@@ -68,7 +68,8 @@ fn read_limits(path: &Path) -> Result<GpuLimits, Problem> {
         ("workgroup_bytes", u64::from(limits.workgroup_bytes), 1 << 10),
     ] {
         if has < least_is {
-            return Err(Problem::bad_file(path, format!("{name} is {has}, {least}")).help(format!("at least {least_is}; the default is {default:?}")));
+            return Err(Problem::bad_file(path, format!("{name} is {has}, {least}"))
+                .help(format!("at least {least_is}; the default is {default:?}")));
         }
     }
     Ok(limits)

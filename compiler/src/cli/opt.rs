@@ -3,7 +3,7 @@
 use super::{blobs, print};
 use crate::AnyModule;
 use crate::output::{folder_of, write_bytes};
-use crate::passes::{PASSES, apply};
+use crate::passes::{all, apply};
 use crate::pipeline::import;
 use crate::problem::{Exit, Failure, Problem};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub struct Args {
 
 fn after_help() -> String {
     let mut text = String::from("Passes:\n");
-    for p in PASSES {
+    for p in all() {
         let (from, to) = p.levels();
         text.push_str(&format!("  {:<14} {:<17} {}\n", p.name, format!("{from} -> {to}"), p.about));
     }

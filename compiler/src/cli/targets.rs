@@ -14,7 +14,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let targets: Vec<(String, AnyTarget)> = AnyTarget::names().into_iter().filter_map(|n| Some((n.clone(), AnyTarget::parse(&n).ok()?))).collect();
+    let targets: Vec<(String, AnyTarget)> =
+        AnyTarget::names().into_iter().filter_map(|n| Some((n.clone(), AnyTarget::parse(&n).ok()?))).collect();
     if args.json {
         let entry = |(name, t): &(String, AnyTarget)| serde_json::json!({ "target": name, "runs_here": here(t), "description": t });
         return print_json(&targets.iter().map(entry).collect::<Vec<_>>());

@@ -249,11 +249,19 @@ mod tests {
         for (from, to) in wrong {
             assert!(parse_program(&TEXT.replacen(from, to, 1), &no_blobs).is_err(), "{to}");
         }
-        for (from, to) in
-            [("slot 1\n", "slot 9\n"), ("in 0,", "in 5,"), ("in 0,", "out 2,"), ("#0 + 4", "#0 + 9"), ("dispatch 0", "dispatch 3"), ("dims [n]", "dims []"),
-             ("= out 2", "= out 1"), ("-> (out 2)", "-> (out 1)"), ("-> (out 2)", "-> (out 9)"), ("bytes [8*n, 4, 8*n]", "bytes [4]"),
-             ("bytes [8*n, 4, 8*n]", "bytes [8*n, 8, 8*n]")]
-        {
+        for (from, to) in [
+            ("slot 1\n", "slot 9\n"),
+            ("in 0,", "in 5,"),
+            ("in 0,", "out 2,"),
+            ("#0 + 4", "#0 + 9"),
+            ("dispatch 0", "dispatch 3"),
+            ("dims [n]", "dims []"),
+            ("= out 2", "= out 1"),
+            ("-> (out 2)", "-> (out 1)"),
+            ("-> (out 2)", "-> (out 9)"),
+            ("bytes [8*n, 4, 8*n]", "bytes [4]"),
+            ("bytes [8*n, 4, 8*n]", "bytes [8*n, 8, 8*n]"),
+        ] {
             let p = parse_program(&TEXT.replacen(from, to, 1), &no_blobs).unwrap();
             assert!(!verify_program(&p).is_empty(), "{to}");
         }
