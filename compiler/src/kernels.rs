@@ -125,7 +125,11 @@ fn backend(kernel: &GpuKernel<'_>, target: &GpuTarget) -> Result<GpuCode, Backen
 fn metal(kernel: &GpuKernel<'_>, target: &GpuTarget) -> Result<(GpuCode, odc_metal::Msl), BackendError> {
     let wgsl = Wgsl.compile(kernel, target)?;
     let failed = |e: odc_metal::MetalError| BackendError::Codegen { kernel: wgsl.name.clone(), what: e.to_string() };
-    let msl = odc_metal::translate(&String::from_utf8_lossy(&wgsl.bytes)).map_err(failed)?;
+    let mut msl = odc_metal::translate(&String::from_utf8_lossy(&wgsl.bytes)).map_err(failed)?;
+    // The translation drops comments. A backslash at a line's end would continue it.
+    let plain = |line: &String| line.replace(|c: char| c.is_control() || c == '\\', " ");
+    let about: String = kernel.about.iter().map(|line| format!("// {}\n", plain(line).trim_end())).collect();
+    msl.text.insert_str(0, &about);
     Ok((wgsl, msl))
 }
 

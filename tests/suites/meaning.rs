@@ -33,7 +33,12 @@ fn pipeline(passes: &[Pass], m: &AnyModule, given: &Named, expected: &Named) -> 
     let mut newest = BTreeMap::from([(m.level(), m.clone())]);
     for pass in passes {
         let Some(at) = newest.get(pass.levels().0) else { continue };
-        let next = pass.apply(at.clone()).map_err(|e| format!("{}: {e}\n{at}", pass.name))?;
+        let next = match pass.apply(at.clone()) {
+            Ok(next) => next,
+            // What GPUs do not have is refused, not compiled wrongly.
+            Err(e) if e.contains("ODC0311") => return Ok(()),
+            Err(e) => return Err(format!("{}: {e}\n{at}", pass.name)),
+        };
         let wrong = |what: String| format!("after {}: {what}\nmodule:\n{text}before:\n{at}after:\n{next}", pass.name);
         if let Some(e) = next.verify().first() {
             return Err(wrong(format!("it does not verify: {e}")));

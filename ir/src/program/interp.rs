@@ -8,6 +8,8 @@ use crate::loops::interp::{Run, SUBGROUP, call};
 use std::ops::Range;
 
 const POISON: u8 = 0xFF;
+/// Where buffers are bound by range, ranges are multiples of this many bytes.
+const BINDING: usize = 16;
 /// The most bytes that the runner allocates.
 const MAX_BYTES: usize = 1 << 32;
 
@@ -79,6 +81,7 @@ impl<'p> Memory<'p> {
             all = end.filter(|n| *n <= MAX_BYTES).ok_or_else(too_many)?;
             outputs.push(start..all);
         }
+        all = all.next_multiple_of(super::ALIGN as usize);
         let mut bytes = constant.clone();
         bytes.resize(all, POISON);
         Ok(Memory { p, binding, bytes, inputs, consts, outputs, constant })
@@ -116,10 +119,15 @@ impl<'p> Memory<'p> {
 
     fn command(&mut self, c: &Command, call: CallKernel<'_>) -> Result<(), InterpError> {
         match c {
-            Command::Dispatch { kernel, buffers, dims, grid, scratch, loc, .. } => {
+            Command::Dispatch { kernel, buffers, dims, grid, scratch, bytes, loc, .. } => {
                 let func = self.p.kernels.get(*kernel as usize);
                 let func = func.ok_or_else(|| fail("dispatch", format!("kernel {kernel} does not exist")))?;
-                let places = buffers.iter().map(|b| self.range(*b)).collect::<Result<Vec<_>, _>>()?;
+                let mut places = buffers.iter().map(|b| self.range(*b)).collect::<Result<Vec<_>, _>>()?;
+                for (place, bytes) in places.iter_mut().zip(bytes) {
+                    // A binding covers whole words; behind every buffer there are some bytes that are nobody's.
+                    let end = place.start.checked_add(self.binding.size(bytes)?.next_multiple_of(BINDING));
+                    place.end = end.filter(|e| *e <= self.bytes.len()).ok_or_else(|| fail("dispatch", "a binding leaves its memory"))?;
+                }
                 let dims = dims.iter().map(|d| self.binding.eval(d)).collect::<Result<Vec<_>, _>>()?;
                 let items = self.binding.eval(grid)?;
                 let scratch = self.binding.size(scratch)?;
