@@ -20,6 +20,8 @@ pub(super) struct Emit {
     /// Index values already computed in each open block.
     known: Vec<BTreeMap<Dim, Value>>,
     constants: BTreeMap<(Scalar, String), Value>,
+    /// Pure ops already written in each open block, by what they compute.
+    written: Vec<BTreeMap<(String, Vec<Value>), Value>>,
     /// The block each value was made in.
     level: Vec<usize>,
     axes: BTreeMap<Sym, Bound>,
@@ -41,6 +43,7 @@ impl Emit {
             blocks: vec![Block::default()],
             known: vec![BTreeMap::new()],
             constants: BTreeMap::new(),
+            written: vec![BTreeMap::new()],
             level: vec![],
             axes: BTreeMap::new(),
             dims: vec![],
@@ -94,7 +97,16 @@ impl Emit {
     pub fn op(&mut self, op: Op, operands: &[Value], ty: LoopType) -> Value {
         let level =
             if op.info().effect == Effect::Pure { operands.iter().map(|v| self.level_of(*v)).max().unwrap_or(0) } else { self.depth() };
+        // Two arrays are two arrays, however alike.
+        let key =
+            (op.info().effect == Effect::Pure && !matches!(op, Op::Shared { .. })).then(|| (format!("{op:?} {ty}"), operands.to_vec()));
+        if let Some(v) = key.as_ref().and_then(|k| self.written.get(level)?.get(k)) {
+            return *v;
+        }
         let v = self.value(ty, level);
+        if let (Some(key), Some(known)) = (key, self.written.get_mut(level)) {
+            known.insert(key, v);
+        }
         self.push(level, op, operands.to_vec(), vec![v], vec![]);
         v
     }
@@ -298,12 +310,14 @@ impl Emit {
         let outer_range = self.ranges.clone();
         self.blocks.push(Block::default());
         self.known.push(BTreeMap::new());
+        self.written.push(BTreeMap::new());
         let level = self.depth();
         let counter = self.value(LoopType::Index, level);
         let carried: Vec<Value> = inits.iter().map(|v| self.ty(*v)).collect::<Vec<_>>().into_iter().map(|t| self.value(t, level)).collect();
         self.define(sym.clone(), counter, range);
         let yields = f(self, &carried);
         self.known.pop();
+        self.written.pop();
         self.forget(sym);
         self.ranges = outer_range;
         let mut region = self.blocks.pop().unwrap_or_default();
@@ -319,8 +333,10 @@ impl Emit {
     fn side(&mut self, f: &mut dyn FnMut(&mut Emit) -> Vec<Value>) -> Block {
         self.blocks.push(Block::default());
         self.known.push(BTreeMap::new());
+        self.written.push(BTreeMap::new());
         let yields = f(self);
         self.known.pop();
+        self.written.pop();
         let mut b = self.blocks.pop().unwrap_or_default();
         b.yields = yields;
         b

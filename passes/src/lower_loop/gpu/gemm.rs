@@ -119,38 +119,41 @@ impl Gemm<'_> {
     fn fill(&self, e: &mut Emit, t: &Tile<'_>) {
         let bk = self.block[2];
         let deep = self.contiguous_in_depth(e, t);
-        for step in 0..t.block * bk / self.width {
-            let at = local() + step * self.width;
-            let (along, depth) = if deep {
-                (at.floordiv(&Dim::from(bk)), at.modulo(&Dim::from(bk)))
-            } else {
-                (at.modulo(&Dim::from(t.block)), at.floordiv(&Dim::from(t.block)))
-            };
-            let along = name(e, "$along", &along, &Dim::from(t.block));
-            let inner = name(e, "$inner", &depth, &Dim::from(bk));
-            let (x, k) = (&t.base + &along, Dim::sym("$kb") + &inner);
-            let mut below = vec![];
-            if t.total.as_const().is_none_or(|n| n % t.block != 0) {
-                below.push((x.clone(), t.total.clone()));
-            }
-            if self.depth.as_const().is_none_or(|n| n % bk != 0) {
-                below.push((k.clone(), self.depth.clone()));
-            }
-            // The tests speak of the sums, the address of symbols that are known to be inside.
-            let tests: Vec<(Dim, Dim)> = below
-                .iter()
-                .map(|(d, n)| {
-                    let sym = name(e, if n == t.total && *d == x { "$x_any" } else { "$k_any" }, d, &Dim::from(i64::from(i32::MAX)));
-                    (sym, n.clone())
-                })
-                .collect();
-            let (x, k) = (name(e, "$x", &x, t.total), name(e, "$k", &k, &self.depth));
-            let ranges = e.ranges.clone();
-            let place = |d: &Dim| flat_groups(d, &[(t.axes, x.clone()), (&self.p.c.k, k.clone())], &ranges);
-            let v = self.p.factor(e, t.side, &place, &tests);
-            let to = e.dim(&(&inner * t.block + &along));
-            e.store(t.array, to, v);
+        let steps = t.block * bk / self.width;
+        let (start, end) = (e.index(0), e.index(steps));
+        let range = Range { lo: Dim::ZERO, hi: Some(Dim::from(steps - 1)) };
+        e.for_loop(LoopKind::Serial, &Sym::new("$step"), (start, end, 1), range, &[], &mut |e, _| {
+            self.fill_one(e, t, &(local() + Dim::sym("$step") * self.width), deep);
+            vec![]
+        });
+    }
+
+    /// Element `at` of a tile.
+    fn fill_one(&self, e: &mut Emit, t: &Tile<'_>, at: &Dim, deep: bool) {
+        let bk = self.block[2];
+        let (along, depth) = if deep {
+            (at.floordiv(&Dim::from(bk)), at.modulo(&Dim::from(bk)))
+        } else {
+            (at.modulo(&Dim::from(t.block)), at.floordiv(&Dim::from(t.block)))
+        };
+        let along = name(e, "$along", &along, &Dim::from(t.block));
+        let inner = name(e, "$inner", &depth, &Dim::from(bk));
+        let (x, k) = (&t.base + &along, Dim::sym("$kb") + &inner);
+        // The tests speak of the sums, the address of symbols that are known to be inside.
+        let any = Dim::from(i64::from(i32::MAX));
+        let mut tests = vec![];
+        if t.total.as_const().is_none_or(|n| n % t.block != 0) {
+            tests.push((name(e, "$x_any", &x, &any), t.total.clone()));
         }
+        if self.depth.as_const().is_none_or(|n| n % bk != 0) {
+            tests.push((name(e, "$k_any", &k, &any), self.depth.clone()));
+        }
+        let (x, k) = (name(e, "$x", &x, t.total), name(e, "$k", &k, &self.depth));
+        let ranges = e.ranges.clone();
+        let place = |d: &Dim| flat_groups(d, &[(t.axes, x.clone()), (&self.p.c.k, k.clone())], &ranges);
+        let v = self.p.factor(e, t.side, &place, &tests);
+        let to = e.dim(&(&inner * t.block + &along));
+        e.store(t.array, to, v);
     }
 
     /// Does the operand move by one element along the depth, and not along its rows or columns?
