@@ -43,7 +43,8 @@ impl Build {
         report("forming dispatches", 0, 0);
         let mut dispatches = tensor.clone();
         fuse::fuse_for(&mut dispatches, &machine);
-        if level > OptLevel::O0 {
+        // A GPU's schedule is how a dispatch becomes workgroups at all, not only how fast it is.
+        if level > OptLevel::O0 || machine != Machine::Cpu {
             report("scheduling and packing weights", 0, 0);
             schedule::schedule_for(&mut dispatches, &machine);
         }

@@ -168,3 +168,14 @@ fn a_build_without_gpus_says_so() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/models/ppocrv2_cls");
     fails(&format!("verify {} -t wgsl --data {}", model(), data.display()), 6, &["ODC0732", "--features gpu"]);
 }
+
+#[cfg(not(feature = "gpu"))]
+#[test]
+fn an_artifact_for_gpus_alone_says_so_too() {
+    let f = Folder::new();
+    let path = f.at("x.odc");
+    ok(&format!("compile {} -t wgsl -o {}", model(), path.display()));
+    fails(&format!("bench {}", path.display()), 6, &["ODC0732"]);
+    assert!(ok(&format!("info {} -t wgsl", path.display())).contains("storage buffers"));
+    fails(&format!("info {} -t spirv", path.display()), 1, &["spirv", "wgsl"]);
+}

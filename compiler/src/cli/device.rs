@@ -4,7 +4,7 @@
 use super::model::{CompileArgs, artifact_bytes};
 use crate::problem::{Exit, Failure, Problem};
 use odc_backend::GpuTarget;
-use odc_format::{Manifest, TargetProgram};
+use odc_format::{ArtifactView, Manifest, TargetProgram};
 use odc_runtime::{Artifact, ArtifactBytes, Outputs, Session, SessionOptions, TensorView};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -56,11 +56,7 @@ impl Device {
             Some(None) => Self::cpu(bytes, args),
             None => match Self::cpu(bytes.clone(), args) {
                 // Nothing for this machine's CPU: perhaps something for its GPU.
-                Err(e) if e.problems.iter().any(|p| p.code == NO_TARGET) => match Self::gpu(bytes, None, args) {
-                    Ok(device) => Ok(device),
-                    Err(other) if other.problems.iter().any(|p| p.code == NO_PROGRAM) => Err(e),
-                    Err(other) => Err(other),
-                },
+                Err(e) if e.problems.iter().any(|p| p.code == NO_TARGET) && is_for_gpus(path) => Self::gpu(bytes, None, args),
                 other => other,
             },
         }
@@ -123,8 +119,14 @@ impl Device {
     }
 }
 
+/// The runtime's code for an artifact without a program for this CPU.
 const NO_TARGET: &str = "ODC0641";
-const NO_PROGRAM: &str = "ODC0721";
+
+fn is_for_gpus(artifact: &Path) -> bool {
+    let Ok(bytes) = std::fs::read(artifact) else { return false };
+    let gpu = |t: &TargetProgram| matches!(t.device, odc_format::Device::Gpu { .. });
+    ArtifactView::parse(&bytes).is_ok_and(|view| view.manifest.targets.iter().any(gpu))
+}
 
 #[cfg(feature = "gpu")]
 mod gpu {

@@ -47,7 +47,10 @@ impl CompileArgs {
 }
 
 fn target(name: &str, limits: Option<GpuLimits>) -> Result<AnyTarget, Problem> {
-    let unknown = |_| Problem::usage(format!("unknown target `{name}`")).help(format!("known are {}", AnyTarget::names().join(", ")));
+    let unknown = |_| {
+        Problem::usage(format!("unknown target `{name}`"))
+            .help(format!("known are {}; `odc targets` describes them", AnyTarget::names().join(", ")))
+    };
     let mut target = AnyTarget::parse(name).map_err(unknown)?;
     if let (AnyTarget::Gpu(t), Some(limits)) = (&mut target, limits) {
         t.limits = limits;
