@@ -41,6 +41,15 @@ struct Tile<'a> {
     base: Dim,
     total: &'a Dim,
     block: i64,
+    /// Do neighbouring invocations fill it along the depth?
+    deep: bool,
+}
+
+impl Tile<'_> {
+    /// Elements from one depth to the next. Filled along the depth, neighbours would all write to one memory bank.
+    fn stride(&self) -> i64 {
+        self.block + i64::from(self.deep)
+    }
 }
 
 pub(super) fn lower(e: &mut Emit, region: &Region<'_>) -> Option<Dim> {
@@ -61,30 +70,33 @@ impl Gemm<'_> {
         grid_axes.push((Sym::new("$mb"), self.rows.ceildiv(&Dim::from(bm))));
         grid_axes.push((Sym::new("$nb"), self.columns.ceildiv(&Dim::from(bn))));
         let grid = extent(&grid_axes);
-        let (a, b) = (shared(e, DType::F32, bk * bm)?, shared(e, DType::F32, bk * bn)?);
+        let c = &self.p.c;
+        let (a_deep, b_deep) = (self.contiguous_in_depth(e, &c.lhs, &c.m), self.contiguous_in_depth(e, &c.rhs, &c.n));
+        let array = |e: &mut Emit, block: i64, deep: bool| shared(e, DType::F32, bk * (block + i64::from(deep)));
+        let (a, b) = (array(e, bm, a_deep)?, array(e, bn, b_deep)?);
+        let row_base = Dim::sym("$mb") * bm;
+        let lhs = Tile { side: &c.lhs, array: a, axes: &c.m, base: row_base, total: &self.rows, block: bm, deep: a_deep };
+        let column_base = Dim::sym("$nb") * bn;
+        let rhs = Tile { side: &c.rhs, array: b, axes: &c.n, base: column_base, total: &self.columns, block: bn, deep: b_deep };
         let axes = grid_axes.clone();
-        workgroups(e, &grid, self.width, &mut |e| define_axes(e, &axes, &Dim::from(grid_sym())), &mut |e| self.block(e, a, b));
+        workgroups(e, &grid, self.width, &mut |e| define_axes(e, &axes, &Dim::from(grid_sym())), &mut |e| self.block(e, &lhs, &rhs));
         Some(grid)
     }
 
     /// What one invocation does: columns lie `threads` apart, so that neighbours store neighbours.
-    fn block(&self, e: &mut Emit, a: Value, b: Value) {
+    fn block(&self, e: &mut Emit, lhs: &Tile<'_>, rhs: &Tile<'_>) {
         let ([bm, bn, bk], [tm, tn]) = (self.block, self.tile);
         let threads = bn / tn;
         let column = name(e, "$tx", &local().modulo(&Dim::from(threads)), &Dim::from(threads));
         let row = name(e, "$ty", &local().floordiv(&Dim::from(threads)), &Dim::from(bm / tm));
-        let (row_base, column_base) = (Dim::sym("$mb") * bm, Dim::sym("$nb") * bn);
         let zero = e.constant(Scalar::Float(0.0), F32);
         let inits = vec![zero; (tm * tn) as usize];
         let (start, end) = (e.index(0), e.dim(&self.depth));
         let range = |d: &Dim| Range { lo: Dim::ZERO, hi: Some(d - 1) };
         let kb = Sym::new("$kb");
-        let c = &self.p.c;
-        let lhs = Tile { side: &c.lhs, array: a, axes: &c.m, base: row_base.clone(), total: &self.rows, block: bm };
-        let rhs = Tile { side: &c.rhs, array: b, axes: &c.n, base: column_base.clone(), total: &self.columns, block: bn };
         let accs = e.for_loop(LoopKind::Serial, &kb, (start, end, bk), range(&self.depth), &inits, &mut |e, accs| {
-            self.fill(e, &lhs);
-            self.fill(e, &rhs);
+            self.fill(e, lhs);
+            self.fill(e, rhs);
             let (start, end) = (e.index(0), e.index(bk));
             let kk = Sym::new("$kk");
             e.for_loop(LoopKind::Serial, &kk, (start, end, 1), range(&Dim::from(bk)), accs, &mut |e, accs| {
@@ -92,14 +104,14 @@ impl Gemm<'_> {
                     let o = e.dim(d);
                     e.load(array, o, F32)
                 };
-                let x: Vec<Value> = (0..tm).map(|i| at(e, a, &(Dim::from(&kk) * bm + &row * tm + i))).collect();
-                let y: Vec<Value> = (0..tn).map(|j| at(e, b, &(Dim::from(&kk) * bn + &column + j * threads))).collect();
+                let x: Vec<Value> = (0..tm).map(|i| at(e, lhs.array, &(Dim::from(&kk) * lhs.stride() + &row * tm + i))).collect();
+                let y: Vec<Value> = (0..tn).map(|j| at(e, rhs.array, &(Dim::from(&kk) * rhs.stride() + &column + j * threads))).collect();
                 (0..(tm * tn) as usize).map(|k| e.op(Op::Fma {}, &[x[k / tn as usize], y[k % tn as usize], accs[k]], F32)).collect()
             })
         });
         for (k, acc) in accs.iter().enumerate() {
             let (i, j) = (k as i64 / tn, k as i64 % tn);
-            let at = (&row_base + &row * tm + i, &column_base + &column + j * threads);
+            let at = (&lhs.base + &row * tm + i, &rhs.base + &column + j * threads);
             let mut tests = vec![];
             if self.rows.as_const().is_none_or(|n| n % bm != 0) {
                 tests.push((at.0.clone(), self.rows.clone()));
@@ -118,20 +130,19 @@ impl Gemm<'_> {
     /// One operand's tile for this step of the depth. Neighbouring invocations read along the operand's contiguous direction.
     fn fill(&self, e: &mut Emit, t: &Tile<'_>) {
         let bk = self.block[2];
-        let deep = self.contiguous_in_depth(e, t);
         let steps = t.block * bk / self.width;
         let (start, end) = (e.index(0), e.index(steps));
         let range = Range { lo: Dim::ZERO, hi: Some(Dim::from(steps - 1)) };
         e.for_loop(LoopKind::Serial, &Sym::new("$step"), (start, end, 1), range, &[], &mut |e, _| {
-            self.fill_one(e, t, &(local() + Dim::sym("$step") * self.width), deep);
+            self.fill_one(e, t, &(local() + Dim::sym("$step") * self.width));
             vec![]
         });
     }
 
     /// Element `at` of a tile.
-    fn fill_one(&self, e: &mut Emit, t: &Tile<'_>, at: &Dim, deep: bool) {
+    fn fill_one(&self, e: &mut Emit, t: &Tile<'_>, at: &Dim) {
         let bk = self.block[2];
-        let (along, depth) = if deep {
+        let (along, depth) = if t.deep {
             (at.floordiv(&Dim::from(bk)), at.modulo(&Dim::from(bk)))
         } else {
             (at.modulo(&Dim::from(t.block)), at.floordiv(&Dim::from(t.block)))
@@ -152,17 +163,17 @@ impl Gemm<'_> {
         let ranges = e.ranges.clone();
         let place = |d: &Dim| flat_groups(d, &[(t.axes, x.clone()), (&self.p.c.k, k.clone())], &ranges);
         let v = self.p.factor(e, t.side, &place, &tests);
-        let to = e.dim(&(&inner * t.block + &along));
+        let to = e.dim(&(&inner * t.stride() + &along));
         e.store(t.array, to, v);
     }
 
     /// Does the operand move by one element along the depth, and not along its rows or columns?
-    fn contiguous_in_depth(&self, e: &Emit, t: &Tile<'_>) -> bool {
+    fn contiguous_in_depth(&self, e: &Emit, side: &Side, across: &Axes) -> bool {
         let unit = |axes: &Axes| {
             let Some((s, _)) = axes.last() else { return false };
-            let at = e.ranges.simplify(&t.side.offset);
+            let at = e.ranges.simplify(&side.offset);
             at.linear_in(s).is_some_and(|(a, _)| a.is(1))
         };
-        unit(&self.p.c.k) && !unit(t.axes)
+        unit(&self.p.c.k) && !unit(across)
     }
 }
