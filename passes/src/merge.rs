@@ -150,27 +150,28 @@ fn join(consts: &mut Vec<Const>, func: &mut Func, x: Value, branches: &[Branch])
         None => None,
     };
     let loc = branches.iter().fold(Loc::none(), |l, b| l.fuse(&b.loc));
+    let mut shape = func.ty(x).shape.clone();
     let mut ops = vec![];
-    let mut emit = |func: &mut Func, op: Op, operands: Vec<Value>, ty: TensorType| {
+    let mut emit = |op: Op, operands: Vec<Value>, ty: TensorType| {
         let v = func.value(ty);
         ops.push(Operation { op, operands, results: vec![v], regions: vec![], loc: loc.clone() });
         v
     };
-    let mut add = |func: &mut Func, c: Const, emit: &mut dyn FnMut(&mut Func, Op, Vec<Value>, TensorType) -> Value| {
+    let mut add = |c: Const| {
         let ty = c.tensor_type();
         consts.push(c);
-        let value = ConstId(u32::try_from(consts.len() - 1).unwrap_or(u32::MAX));
-        emit(func, Op::Constant { value }, vec![], ty)
+        (Op::Constant { value: ConstId(u32::try_from(consts.len() - 1).unwrap_or(u32::MAX)) }, ty)
     };
     let total: i64 = branches.iter().map(|b| b.columns).sum();
-    let mut shape = func.ty(x).shape.clone();
     *shape.last_mut()? = Dim::from(total);
     let ty = TensorType { dtype, shape };
-    let w = add(func, weight, &mut emit);
-    let mut y = emit(func, Op::MatMul {}, vec![x, w], ty.clone());
+    let (op, weight_type) = add(weight);
+    let w = emit(op, vec![], weight_type);
+    let mut y = emit(Op::MatMul {}, vec![x, w], ty.clone());
     if let Some(b) = bias {
-        let b = add(func, b, &mut emit);
-        y = emit(func, Op::Binary { f: BinaryFn::Add }, vec![y, b], ty.clone());
+        let (op, bias_type) = add(b);
+        let b = emit(op, vec![], bias_type);
+        y = emit(Op::Binary { f: BinaryFn::Add }, vec![y, b], ty.clone());
     }
     let mut slices = vec![];
     let mut start = 0;
@@ -180,7 +181,7 @@ fn join(consts: &mut Vec<Const>, func: &mut Func, x: Value, branches: &[Branch])
         let rank = part.rank();
         let mut starts = vec![Dim::ZERO; rank];
         *starts.last_mut()? = Dim::from(start);
-        slices.push(emit(func, Op::Slice { starts, steps: vec![1; rank] }, vec![y], part));
+        slices.push(emit(Op::Slice { starts, steps: vec![1; rank] }, vec![y], part));
         start += b.columns;
     }
     Some((ops, slices))
