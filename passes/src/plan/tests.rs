@@ -403,3 +403,29 @@ fn large_symbolic_models_plan_quickly_into_short_code() {
     code.dim(&p.arena_bytes).unwrap();
     assert!(code.instrs().len() < 100, "{} instructions, arena {}", code.instrs().len(), p.arena_bytes);
 }
+
+#[test]
+fn on_gpus_outputs_are_apart_and_nothing_is_bound_twice() {
+    let m = module(&[("n", 1, None)], |b, x| {
+        let shape = [Dim::sym("n"), 16.into()];
+        let v = map(b, &[x], &shape);
+        let same = b.op1(Op::View {}, &[v], TensorType::new(DType::F32, [Dim::sym("n") * 16]));
+        let w = map(b, &[v, same], &shape);
+        let y = map(b, &[w], &shape);
+        vec![y, x, y]
+    });
+    let p = plan_with(&m, kernels(&m), &PlanOptions::GPU).unwrap();
+    sound(&p);
+    let places: Vec<_> = p.outputs.iter().map(|(_, b)| *b).collect();
+    assert_eq!(places, [BufferRef::Output(0), BufferRef::Output(1), BufferRef::Output(2)]);
+    let copies: Vec<_> = p.commands.iter().filter(|c| matches!(c, Command::Copy { .. })).map(|c| c.to_string()).collect();
+    assert_eq!(copies, ["copy in 0 to out 1 size 64*n", "copy out 0 to out 2 size 64*n"]);
+    let bound = p.commands.iter().filter_map(|c| match c {
+        Command::Dispatch { buffers, bytes, .. } => Some((buffers.len(), bytes.len())),
+        Command::Copy { .. } => None,
+    });
+    assert_eq!(bound.collect::<Vec<_>>(), [(2, 2), (2, 2), (2, 2)]);
+    // The first reads an input, which is bound read-only: another kernel than the others.
+    assert_eq!((p.kernels.len(), p.kernel_access(0), p.kernel_access(1)), (2, vec![false, true], vec![true, true]));
+    assert_eq!(p.arena_bytes.to_string(), "512*floordiv(n + 3, 4)");
+}
