@@ -33,6 +33,7 @@ mod typescript;
 
 pub use any_module::AnyModule;
 pub use build::Build;
+pub use explode::explode;
 pub use kernels::KernelText;
 pub use odc_backend::{GpuLimits, GpuTarget, Target};
 pub use pipeline::{CompileError, Compiled, OptLevel, Options, Stage, Summary, compile, compile_bytes, compile_graph, compile_with};

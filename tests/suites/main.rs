@@ -8,6 +8,7 @@ mod files;
 mod fuzz;
 mod legal;
 mod meaning;
+mod metal;
 mod round_trip;
 mod snapshots;
 mod static_link;

@@ -13,13 +13,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def listed():
-    """(name, subset) of every model in models.txt."""
+    """(name, subsets) of every model in models.txt."""
     with open(os.path.join(HERE, "models.txt")) as f:
-        return [tuple(line.split()) for line in f if line.strip() and not line.startswith("#")]
+        lines = [line.split() for line in f if line.strip() and not line.startswith("#")]
+    return [(name, subsets) for name, *subsets in lines]
 
 
 def choose(subset, only):
-    names = [n for n, s in listed() if subset == "all" or s == "fast"]
+    names = [n for n, s in listed() if subset == "all" or subset in s]
     if only:
         known = {n for n, _ in listed()}
         unknown = [n for n in only.split(",") if n not in known]

@@ -1,31 +1,54 @@
 #!/usr/bin/env bash
-# Compile each made model once, then run all of its data sets from that one artifact and compare:
+# Compile each made model once for all targets, then run all of its data sets from that artifact on each of them and compare:
 #
-#     tests/zoo/verify.sh [--odc PATH] [--subset fast|all] [--only A,B] OUT
+#     tests/zoo/verify.sh [--odc PATH] [-t TARGET,...] [--adapter NAME] [--subset all|fast|gpu|small] [--only A,B] OUT
 #
-# One line a model, and at the end "N passed, N failed". Exit code 1 if any failed, or if a listed model was not made.
+# TARGET is what `odc compile -t` takes (cpu, which is the default; wgsl, spirv, wgsl:f16, ...), or one of these with the device
+# that runs it: wgsl@lavapipe (what wgsl and spirv mean), spirv@swiftshader, wgsl@chromium (the browser runtime; nothing may be
+# created after load). metal runs on the host shim (tests/metal), in --shim PATH. With --adapter NAME, wgsl and spirv run on the
+# machine's own GPU whose name has NAME in it.
+# GPU targets need tests/gpu/install.sh, and an odc that was built with --features gpu.
+#
+# One line a model and target, and at the end "N passed, N failed". Exit code 1 if any failed, or if a listed model was not made.
 # A model may take ODC_MODEL_SECONDS (900) a step.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-odc=odc subset=all only="" out=""
+root=$(cd "$here/../.." && pwd)
+odc=odc subset=all only="" out="" targets=cpu adapter="" shim=${CARGO_TARGET_DIR:-$root/target}/debug/odc-metal-shim
 while [ $# -gt 0 ]; do
   case $1 in
     --odc) odc=$2; shift ;;
+    -t | --target) targets=$2; shift ;;
+    --adapter) adapter=$2; shift ;;
+    --shim) shim=$2; shift ;;
     --subset) subset=$2; shift ;;
     --only) only=$2; shift ;;
-    -h | --help) sed -n '2,8s/^# \?//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '2,14s/^# \?//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     -*) echo "verify.sh: unknown option $1" >&2; exit 1 ;;
     *) out=$1 ;;
   esac
   shift
 done
-[ -n "$out" ] || { echo "usage: tests/zoo/verify.sh [--odc PATH] [--subset fast|all] [--only A,B] OUT" >&2; exit 1; }
-command -v "$odc" >/dev/null || { echo "verify.sh: there is no odc at $odc; build it with cargo build --release" >&2; exit 1; }
+[ -n "$out" ] || { echo "usage: tests/zoo/verify.sh [--odc PATH] [-t TARGET,...] [--adapter NAME] [--subset S] [--only A,B] OUT" >&2; exit 1; }
+command -v "$odc" >/dev/null || { echo "verify.sh: there is no odc at $odc; build it with cargo build --release --features gpu" >&2; exit 1; }
 
 names=$("$here/names.sh" "$subset" "$only")
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 passed=0 failed=0
+
+compiled_for="" # each target once, without the devices
+for target in ${targets//,/ }; do
+  case ,$compiled_for, in *",${target%@*},"*) ;; *) compiled_for+=${compiled_for:+,}${target%@*} ;; esac
+  case $target in
+    cpu | wgsl*@chromium | *@swiftshader | *@lavapipe | *[!@]) ;;
+    *) echo "verify.sh: no device ${target#*@}: lavapipe, swiftshader or chromium" >&2; exit 1 ;;
+  esac
+  if [ "$target" = metal ] && [ ! -x "$shim" ]; then
+    echo "verify.sh: there is no $shim: cargo build -p odc-metal-shim, or name it with --shim" >&2
+    exit 1
+  fi
+done
 
 # step NAME COMMAND...: run within the time limit; on failure say which step, its exit code and its last words.
 step() {
@@ -34,27 +57,55 @@ step() {
   timeout "${ODC_MODEL_SECONDS:-900}" "$@" >"$tmp/log" 2>&1 </dev/null || code=$?
   [ $code -eq 0 ] && return 0
   [ $code -eq 124 ] && echo "(over ${ODC_MODEL_SECONDS:-900} s)" >>"$tmp/log"
-  printf 'FAILED  %-32s odc %s: exit code %d\n' "$name" "$2" "$code"
+  printf 'FAILED  %-32s exit code %d\n' "$name" "$code"
   tail -n 15 "$tmp/log" | sed 's/^/        /'
   return 1
 }
 
+# verify NAME FOLDER TARGET: the compiled model on one target.
+verify() {
+  local language=${3%@*} device=lavapipe environment=()
+  local odc_verify=("$odc" verify "$tmp/model.odc" -t "${3%@*}" --data "$2" --tolerance "$2/golden.json")
+  case $3 in *@*) device=${3#*@} ;; esac
+  case $3 in
+    cpu) step "$1 cpu" "${odc_verify[@]}"; return ;;
+    metal)
+      step "$1 metal" "$odc" compile "$2/model.onnx" -t metal -o "$tmp/model/" &&
+        step "$1 metal" "$shim" "$tmp/model.odc" "$tmp/model" --data "$2" --tolerance "$2/golden.json"
+      return ;;
+    *@chromium) step "$1 $3" node "$root/tests/web/odc_counts.mjs" "$tmp/model.odc" --data "$2" --runs 1 --target "$language"; return ;;
+  esac
+  if [ -n "$adapter" ]; then
+    odc_verify+=(--adapter "$adapter")
+  else
+    environment=("$root/tests/gpu/env.sh" "$device")
+  fi
+  step "$1 $3" "${environment[@]}" "${odc_verify[@]}"
+}
+
+since() { echo $((($(date +%s%N) - $1) / 1000000)); }
 for name in $names; do
   m=$out/$name start=$(date +%s%N)
   if [ ! -f "$m/golden.json" ]; then
     printf 'FAILED  %-32s is not in %s: make it with tests/zoo/make.sh\n' "$name" "$out"
     failed=$((failed + 1))
-  elif step "$name" "$odc" compile "$m/model.onnx" -t cpu -o "$tmp/model.odc" &&
-    compiled=$(date +%s%N) &&
-    step "$name" "$odc" verify "$tmp/model.odc" --data "$m" --tolerance "$m/golden.json"; then
-    sets=$(find "$m" -maxdepth 1 -name 'test_data_set_*' | wc -l) end=$(date +%s%N)
-    printf 'ok      %-32s compiled in %6d ms, %d data sets in %6d ms\n' "$name" \
-      $(((compiled - start) / 1000000)) "$sets" $(((end - compiled) / 1000000))
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
+    continue
   fi
-  rm -f "$tmp/model.odc"
+  if ! step "$name compile" "$odc" compile "$m/model.onnx" -t "$compiled_for" -o "$tmp/model.odc"; then
+    failed=$((failed + 1))
+    continue
+  fi
+  took=$(since "$start") sets=$(find "$m" -maxdepth 1 -name 'test_data_set_*' | wc -l)
+  for target in ${targets//,/ }; do
+    start=$(date +%s%N)
+    if verify "$name" "$m" "$target"; then
+      printf 'ok      %-32s %-16s compiled in %6d ms, %d data sets in %6d ms\n' "$name" "$target" "$took" "$sets" "$(since "$start")"
+      passed=$((passed + 1))
+    else
+      failed=$((failed + 1))
+    fi
+  done
+  rm -rf "$tmp/model.odc" "$tmp/model"
 done
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ] && [ $passed -gt 0 ]

@@ -2,9 +2,12 @@
 //! and called with one fiber a thread. This shows that a kernel computes the right thing, not that Apple hardware does.
 
 mod build;
+mod model;
 mod run;
 mod signature;
+pub mod verify;
 
+pub use model::{ShimModel, ShimTensor, threadgroup_memory};
 pub use run::{Binding, Dispatch, Order, ShimKernel, ShimKernels};
 
 /// Why a kernel cannot be compiled or run.
@@ -24,6 +27,8 @@ pub enum ShimError {
     Load { text: String },
     #[error("{what}")]
     Binding { what: String },
+    #[error("{what}")]
+    Model { what: String },
     #[error("kernel `{entry}`: {text}")]
     Run { entry: String, text: String },
 }
