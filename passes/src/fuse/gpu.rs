@@ -3,6 +3,7 @@
 
 use super::inline::is_contraction;
 use super::{OUTPUT, Work};
+use crate::schedule::gpu::unfit;
 use crate::schedule::{hint, rows_depth};
 use odc_ir::core::{Dim, Value};
 use odc_ir::tensor::{Axes, Expr, ExprId, Index, Op, Operation, Program, ReduceKind};
@@ -17,9 +18,6 @@ const SMALL_ROW: i64 = 16 << 10;
 /// With fewer rows than these, elements of a row up to which a workgroup a row is enough.
 const FEW_ROWS: i64 = 8;
 const LONG_ROW: i64 = 4096;
-/// Shared memory kept for partial reductions.
-const PARTIAL_BYTES: i64 = 4 * 256;
-
 impl Work {
     /// May one kernel read these values and write one more?
     pub(super) fn bindable<'a>(&self, operands: impl IntoIterator<Item = &'a Value>) -> bool {
@@ -43,33 +41,19 @@ impl Work {
         let all: Vec<usize> = members.iter().copied().chain([k]).collect();
         let (reads, writes) = self.boundary(&all);
         // What the group so far writes for op k and its later members alone stays inside, or becomes a result: count it.
-        reads.len() + writes + self.spilled(&all).len() <= gpu.storage_buffers as usize
+        reads.len() + writes + self.spilled(&all) <= gpu.storage_buffers as usize
     }
 
-    /// The rows of a group that need a result of their own.
-    pub(super) fn spilled(&self, members: &[usize]) -> Vec<Value> {
-        let Some(gpu) = self.gpu else { return vec![] };
-        if members.len() < 2 {
-            return vec![];
-        }
+    /// How many rows of a group need a result of their own.
+    fn spilled(&self, members: &[usize]) -> usize {
+        let Some(gpu) = self.gpu else { return 0 };
         let ops: Vec<Operation> = members.iter().filter_map(|m| self.ops[*m].clone()).collect();
-        let depth = rows_depth(&ops);
-        let mut left = i64::from(gpu.workgroup_bytes) - PARTIAL_BYTES;
-        let mut out = vec![];
-        for v in ops.iter().flat_map(|o| &o.results) {
-            let outside = self.users[v.index()].iter().any(|u| *u == OUTPUT || !members.contains(u));
-            if outside || self.users[v.index()].is_empty() {
-                continue;
-            }
-            let ty = self.func.ty(*v);
-            let bytes =
-                Dim::product(ty.shape.get(depth..).unwrap_or(&[])).as_const().and_then(|n| n.checked_mul(ty.dtype.size().max(4) as i64));
-            match bytes {
-                Some(b) if b <= left => left -= b,
-                _ => out.push(*v),
-            }
-        }
-        out
+        let inside = |v: &Value| {
+            let users = &self.users[v.index()];
+            !users.is_empty() && users.iter().all(|u| *u != OUTPUT && members.contains(u))
+        };
+        let rows = ops.iter().flat_map(|o| o.results.iter().copied()).filter(inside);
+        unfit(rows, rows_depth(&ops), &|v| self.func.ty(v).clone(), &gpu).len()
     }
 
     /// May op `k` follow a product that is alone in `members` so far, because a workgroup computes a row of it as well as tiles would?

@@ -124,11 +124,10 @@ fn wrap(mut w: Work, groups: &[Vec<usize>]) -> Func {
     }
     let mut out = vec![];
     let users = w.users.clone();
-    let spilled: Vec<Vec<Value>> = groups.iter().map(|g| w.spilled(g)).collect();
     for (k, g) in group_at.iter().enumerate() {
         if let Some(g) = *g {
             let members: Vec<Operation> = groups[g].iter().filter_map(|m| w.ops[*m].take()).collect();
-            out.push(dispatch(&mut w.func, members, &groups[g], &users, &spilled[g]));
+            out.push(dispatch(&mut w.func, members, &groups[g], &users));
         } else if let Some(op) = w.ops[k].take_if(|o| matches!(o.op, Op::Constant { .. } | Op::View {} | Op::Dispatch { .. })) {
             out.push(op);
         }
@@ -137,8 +136,8 @@ fn wrap(mut w: Work, groups: &[Vec<usize>]) -> Func {
     w.func
 }
 
-/// One region of `members`. Its results are what others read, and the rows that a GPU's workgroup has no room for.
-fn dispatch(func: &mut Func, members: Vec<Operation>, positions: &[usize], users: &[Vec<usize>], spilled: &[Value]) -> Operation {
+/// One region of `members`; its results are what others read.
+fn dispatch(func: &mut Func, members: Vec<Operation>, positions: &[usize], users: &[Vec<usize>]) -> Operation {
     let inner: Vec<Value> = members.iter().flat_map(|o| o.results.clone()).collect();
     let mut operands: Vec<Value> = vec![];
     for v in members.iter().flat_map(|o| &o.operands) {
@@ -146,7 +145,7 @@ fn dispatch(func: &mut Func, members: Vec<Operation>, positions: &[usize], users
             operands.push(*v);
         }
     }
-    let leaves = |v: &Value| spilled.contains(v) || users[v.index()].iter().any(|u| !positions.contains(u));
+    let leaves = |v: &Value| users[v.index()].iter().any(|u| !positions.contains(u));
     let outer_results: Vec<Value> = inner.iter().copied().filter(leaves).collect();
     let mut rename = |v: Value| func.value(func.types[v.index()].clone());
     let args: Vec<Value> = operands.iter().map(|v| rename(*v)).collect();

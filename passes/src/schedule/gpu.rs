@@ -6,7 +6,7 @@ use super::{hint, rows_depth};
 use crate::Gpu;
 use odc_ir::core::{Dim, Ranges, Sym, Symbol, TensorType, Value};
 use odc_ir::tensor::{Block, Func, Op, Operation, Schedule, Template};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Invocations of a workgroup where nothing says otherwise.
 const WIDTH: i64 = 64;
@@ -14,6 +14,8 @@ const WIDTH: i64 = 64;
 const FEW_ROWS: i64 = 4;
 /// Terms from which on a workgroup reduces together rather than an invocation by itself.
 const LONG: i64 = 64;
+/// Shared memory kept for partial reductions: one element an invocation, and alignment.
+const PARTIAL_BYTES: i64 = 2 * 4 * 256;
 
 pub(super) fn choose(func: &Func, block: &Block, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>, gpu: &Gpu) -> Schedule {
     let types = |v: Value| -> TensorType { func.ty(v).clone() };
@@ -35,6 +37,39 @@ pub(super) fn choose(func: &Func, block: &Block, ranges: &Ranges, symbols: &BTre
     }
     let longest = block.ops.iter().map(|o| row_work(o, &size)).max().unwrap_or(1);
     by_rows(rows_depth(&block.ops), longest, gpu)
+}
+
+/// Rows between stages for which a workgroup's shared memory has no room, or whose size is not known: they become results, and so lie in
+/// global memory.
+pub(super) fn spill(func: &mut Func, at: usize, gpu: &Gpu) {
+    let Some(block) = func.body.ops[at].regions.first() else { return };
+    if block.ops.len() < 2 {
+        return;
+    }
+    let read: BTreeSet<Value> = block.ops.iter().flat_map(|o| o.operands.iter().copied()).collect();
+    let rows = block.ops.iter().flat_map(|o| o.results.iter().copied()).filter(|v| read.contains(v) && !block.yields.contains(v));
+    let unfit = unfit(rows, rows_depth(&block.ops), &|v| func.ty(v).clone(), gpu);
+    for v in unfit {
+        let outer = func.value(func.ty(v).clone());
+        let op = &mut func.body.ops[at];
+        op.results.push(outer);
+        op.regions[0].yields.push(v);
+    }
+}
+
+/// Those of `rows` that shared memory has no room for, `depth` leading axes being the grid's.
+pub(crate) fn unfit(rows: impl Iterator<Item = Value>, depth: usize, ty: &dyn Fn(Value) -> TensorType, gpu: &Gpu) -> Vec<Value> {
+    let mut left = i64::from(gpu.workgroup_bytes) - PARTIAL_BYTES;
+    let mut out = vec![];
+    for v in rows {
+        let ty = ty(v);
+        let elements = Dim::product(ty.shape.get(depth..).unwrap_or(&[])).as_const();
+        match elements.and_then(|n| n.checked_mul(ty.dtype.size().max(4) as i64)) {
+            Some(bytes) if bytes <= left => left -= bytes,
+            _ => out.push(v),
+        }
+    }
+    out
 }
 
 /// Elements of a stage, or terms of its reductions.

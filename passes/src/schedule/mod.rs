@@ -2,7 +2,7 @@
 //! measuring; constant operands of contractions are laid out as the tile reads them.
 
 pub(crate) mod contraction;
-mod gpu;
+pub(crate) mod gpu;
 mod pack;
 
 use crate::Machine;
@@ -38,6 +38,7 @@ pub fn schedule_for(module: &mut Module, machine: &Machine) {
             let (ranges, symbols) = (module.ranges(), module.symbols.clone());
             for func in &mut module.funcs {
                 for at in 0..func.body.ops.len() {
+                    gpu::spill(func, at, gpu);
                     let Some(block) = func.body.ops[at].regions.first() else { continue };
                     let chosen = gpu::choose(func, block, &ranges, &symbols, gpu);
                     if let Op::Dispatch { schedule } = &mut func.body.ops[at].op {

@@ -11,8 +11,8 @@ use super::{define_axes, grid_sym, guarded, local, name, shared, width, workgrou
 use crate::schedule::contraction::extent;
 use odc_ir::core::{DType, Dim, Range, Sym, Value};
 use odc_ir::loops::{LaneInfo, LoopKind, LoopType, Op};
-use odc_ir::tensor::{Axes, ReduceKind};
-use std::collections::BTreeMap;
+use odc_ir::tensor::{Axes, Block, Operation, ReduceKind};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Elements of a stage that are reduced together, one after the other; more are spread over the invocations.
 pub(crate) const TOGETHER: i64 = 4;
@@ -23,9 +23,10 @@ type Partial = BTreeMap<DType, Value>;
 pub(super) fn lower(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
     let depth = region.schedule.grid;
     let w = width(region)?;
-    let rows: Vec<Value> = region.block.ops.iter().flat_map(|o| o.results.clone()).filter(|r| !region.block.yields.contains(r)).collect();
+    let live = live(region.block);
+    let rows: Vec<Value> = live.iter().flat_map(|o| o.results.clone()).filter(|r| !region.block.yields.contains(r)).collect();
     let mut ops = vec![];
-    for op in &region.block.ops {
+    for op in live {
         let mut f = flatten(op, &|v| region.types(v), &e.ranges.clone(), &rows, depth)?;
         f.collapse(depth);
         e.hide(|o| o.flat(&mut f));
@@ -62,6 +63,20 @@ pub(super) fn lower(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
         }
     });
     Some(grid)
+}
+
+/// The ops that a result needs: a row that nobody reads would only be written by many at once.
+fn live(block: &Block) -> Vec<&Operation> {
+    let mut needed: BTreeSet<Value> = block.yields.iter().copied().collect();
+    let mut live = vec![];
+    for op in block.ops.iter().rev() {
+        if op.results.iter().any(|r| needed.contains(r)) {
+            needed.extend(&op.operands);
+            live.push(op);
+        }
+    }
+    live.reverse();
+    live
 }
 
 /// Is a stage over `axes` reduced by the whole workgroup?
