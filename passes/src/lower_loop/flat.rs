@@ -171,16 +171,18 @@ impl FlatOp {
     }
 }
 
-/// `axes` as functions of one flat counter, and their product.
+/// `axes` as functions of one flat counter, and their product. Where an axis has nothing on it no counter is ever asked about, but
+/// the functions are still written down: it counts as one.
 pub(crate) fn unflatten(axes: &Axes, flat: &Dim) -> (BTreeMap<Sym, Dim>, Dim) {
     let mut map = BTreeMap::new();
     let mut stride = Dim::ONE;
     for (k, (s, e)) in axes.iter().enumerate().rev() {
+        let e = if e.is(0) { &Dim::ONE } else { e };
         let q = flat.floordiv(&stride);
         map.insert(s.clone(), if k == 0 { q } else { q.modulo(e) });
         stride = &stride * e;
     }
-    (map, stride)
+    (map, Dim::product(axes.iter().map(|(_, e)| e)))
 }
 
 /// The flat counter of `axes`: the inverse of [`unflatten`].

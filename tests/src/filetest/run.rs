@@ -11,6 +11,7 @@
 use crate::choices::Choices;
 use crate::generate::inputs;
 use crate::level::AnyModule;
+use odc::passes::{GPU_PASSES, PASSES};
 use odc_ir::core::{DType, TensorValue, assert_close, no_blobs, parse_module};
 use odc_ir::graph::Graph;
 
@@ -62,15 +63,24 @@ impl Run {
             given.extend(inputs::inputs(&mut c, &missing, &binding).map_err(|e| e.to_string())?);
         }
         let mut stages = vec![(m.level().to_string(), m.run(&given).map_err(|e| e.to_string())?)];
-        let mut at = m.clone();
-        for pass in odc::passes::PASSES {
-            if pass.levels().0 != at.level() {
-                continue;
-            }
-            let next = pass.apply(at.clone()).map_err(|e| format!("{}: {e}", pass.name))?;
-            if next.can_run() {
-                at = next;
-                stages.push((format!("after {}", pass.name), at.run(&given).map_err(|e| format!("after {}: {e}\n{at}", pass.name))?));
+        for (machine, passes) in [("", PASSES), (" for GPUs", GPU_PASSES)] {
+            let mut at = m.clone();
+            for pass in passes.iter() {
+                if pass.levels().0 != at.level() {
+                    continue;
+                }
+                let next = match pass.apply(at.clone()) {
+                    Ok(next) => next,
+                    // What GPUs do not have is refused.
+                    Err(e) if ["ODC0310", "ODC0311"].iter().any(|code| e.contains(code)) => break,
+                    Err(e) => return Err(format!("{}: {e}", pass.name)),
+                };
+                if next.can_run() {
+                    at = next;
+                    let name = format!("after {}{machine}", pass.name);
+                    let values = at.run(&given).map_err(|e| format!("{name}: {e}\n{at}"))?;
+                    stages.push((name, values));
+                }
             }
         }
         Ok(Results { stages })
