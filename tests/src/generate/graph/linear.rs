@@ -1,8 +1,8 @@
 //! Contractions and windows: matmul, einsum, convolutions, pooling, resizing.
 
-use super::{Gen, Item, least};
+use super::{Gen, Item, least, permuted};
 use crate::generate::dims::greatest;
-use odc_ir::core::{Dim, TensorType};
+use odc_ir::core::Dim;
 use odc_ir::graph::{CoordMode, NearestMode, Op, PoolKind, ResizeMode};
 
 pub(super) fn matmul(g: &mut Gen<'_, '_>) -> Option<()> {
@@ -28,10 +28,6 @@ pub(super) fn matmul(g: &mut Gen<'_, '_>) -> Option<()> {
         g.weight(&[k, m])
     };
     g.emit(Op::MatMul {}, &[&x, &w], x.with_shape(shape), false, terms * x.limit).map(drop)
-}
-
-fn permuted(x: &Item, perm: &[usize]) -> TensorType {
-    x.with_shape(perm.iter().map(|&k| x.ty.shape[k].clone()).collect())
 }
 
 pub(super) fn einsum(g: &mut Gen<'_, '_>) -> Option<()> {

@@ -1,6 +1,7 @@
 //! Random graph modules: 3 to 15 ops of all families over two or three inputs. Values carry two facts beside their type: whether
 //! they are reproducible to the bit (only such may meet a step: `floor`, `<`, `argmax`), and a bound of their magnitude.
 
+mod chains;
 mod elementwise;
 mod indexing;
 mod linear;
@@ -17,6 +18,9 @@ use std::collections::BTreeMap;
 const MOST_ELEMENTS: i64 = 2048;
 /// Nor a greater magnitude.
 const GREATEST: f64 = 1e4;
+
+/// Of inputs that are not f32.
+const INPUTS: [DType; 8] = [DType::I64, DType::Bool, DType::I32, DType::U8, DType::F16, DType::BF16, DType::I8, DType::U16];
 
 /// A value that later ops may use.
 #[derive(Clone, Debug)]
@@ -47,6 +51,8 @@ pub struct Gen<'c, 'f> {
     pool: Vec<Item>,
     /// Symbols that some input's shape binds.
     known: Vec<Dim>,
+    /// Results that no other op uses.
+    ends: Vec<Value>,
 }
 
 /// Tries to add ops of one kind; `None` if nothing in the pool suits it.
@@ -89,6 +95,14 @@ pub const FAMILIES: &[(&str, Family)] = &[
     ("scatter_elements", indexing::scatter_elements),
     ("one_hot", indexing::one_hot),
     ("range", indexing::range),
+    ("attention", chains::attention),
+    ("classifier", chains::classifier),
+    ("layer", chains::layer),
+    ("squeeze_excite", chains::squeeze_excite),
+    ("many", chains::many),
+    ("half", chains::half),
+    ("bytes", chains::bytes),
+    ("empty", chains::empty),
 ];
 
 /// A random module.
@@ -120,7 +134,7 @@ fn build(c: &mut Choices, families: &[Family]) -> Module {
     }
     let known = m.symbols.keys().map(Dim::from).collect();
     let inputs = params.len();
-    let mut g = Gen { c, consts: &mut consts, b: Builder::new(&mut func), pool: params, known };
+    let mut g = Gen { c, consts: &mut consts, b: Builder::new(&mut func), pool: params, known, ends: vec![] };
     let wanted = 3 + g.c.below(10);
     let mut tries = 0;
     while g.pool.len() < inputs + wanted && tries < 40 {
@@ -140,14 +154,14 @@ fn build(c: &mut Choices, families: &[Family]) -> Module {
 fn input_type(c: &mut Choices, k: usize) -> TensorType {
     let [n, s, h] = [Dim::sym("n"), Dim::sym("s"), Dim::sym("h")];
     let shape = match c.below(6) {
-        0 => vec![n, Dim::from(*c.pick(&[4, 3, 8, 5]))],
-        1 => vec![n, s, Dim::from(*c.pick(&[4, 3, 8, 1]))],
+        0 => vec![n, Dim::from(*c.pick(&[4, 3, 8, 5, 64, 33]))],
+        1 => vec![n, s, Dim::from(*c.pick(&[4, 3, 8, 1, 20]))],
         2 => vec![n, Dim::from(*c.pick(&[2, 4, 3])), h, s],
         3 => vec![Dim::ONE, Dim::from(*c.pick(&[2, 4, 3])), Dim::from(5), Dim::from(7)],
         _ => (0..c.below(4)).map(|_| dims::size(c)).collect(),
     };
     // The first input is of floats: every family finds something to do.
-    let dtype = if k == 0 || c.chance(60) { DType::F32 } else { *c.pick(&[DType::I64, DType::Bool, DType::I32]) };
+    let dtype = if k == 0 || c.chance(60) { DType::F32 } else { *c.pick(&INPUTS) };
     TensorType::new(dtype, shape)
 }
 
@@ -210,7 +224,7 @@ impl Gen<'_, '_> {
             used.insert(v);
         });
         let sinks: Vec<Value> = self.pool.iter().skip(inputs).map(|i| i.value).filter(|v| !used.contains(v)).collect();
-        let mut out = vec![];
+        let mut out: Vec<_> = self.ends.iter().enumerate().map(|(k, v)| (format!("end{k}"), *v)).collect();
         for (k, v) in sinks.iter().enumerate() {
             if out.is_empty() || !self.c.chance(15) {
                 out.push((format!("y{k}"), *v));
@@ -221,6 +235,11 @@ impl Gen<'_, '_> {
         }
         out
     }
+}
+
+/// The type of `x` transposed.
+fn permuted(x: &Item, perm: &[usize]) -> TensorType {
+    x.with_shape(perm.iter().map(|&k| x.ty.shape[k].clone()).collect())
 }
 
 /// The least value of a size that grows with its symbols.
