@@ -11,7 +11,7 @@ pub fn model(name: &str) -> PathBuf {
 }
 
 /// The folders of all carried models.
-fn names() -> Vec<String> {
+pub fn names() -> Vec<String> {
     let entries = std::fs::read_dir(model("")).expect("tests/models").flatten();
     let mut names: Vec<_> =
         entries.filter(|e| e.path().join("model.onnx").is_file()).map(|e| e.file_name().into_string().expect("a name")).collect();

@@ -6,6 +6,7 @@ mod determinism;
 mod dims;
 mod files;
 mod fuzz;
+mod gpu;
 mod legal;
 mod meaning;
 mod metal;

@@ -35,8 +35,8 @@ fn pipeline(passes: &[Pass], m: &AnyModule, given: &Named, expected: &Named) -> 
         let Some(at) = newest.get(pass.levels().0) else { continue };
         let next = match pass.apply(at.clone()) {
             Ok(next) => next,
-            // What GPUs do not have is refused, not compiled wrongly.
-            Err(e) if e.contains("ODC0311") => return Ok(()),
+            // What GPUs do not have is refused, not compiled wrongly; so are dispatches that a person formed with rows of no known size.
+            Err(e) if e.contains("ODC0311") || e.contains("ODC0310") && text.contains("= dispatch ") => return Ok(()),
             Err(e) => return Err(format!("{}: {e}\n{at}", pass.name)),
         };
         let wrong = |what: String| format!("after {}: {what}\nmodule:\n{text}before:\n{at}after:\n{next}", pass.name);
