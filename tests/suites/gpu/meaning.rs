@@ -1,8 +1,11 @@
 //! Random graphs through the whole compiler for several GPUs at once: each program does what the graph's interpreter does, without a
 //! race between invocations, and each kernel goes through its backend. What is refused is refused by name.
 
+use super::compiled;
 use super::limits::tight;
+use super::models::model;
 use odc::{AnyModule, AnyTarget, Options, compile_graph};
+use odc_ir::loops::{Block, Op};
 use odc_ir::program;
 use odc_tests::choices::Choices;
 use odc_tests::filetest::close;
@@ -47,6 +50,26 @@ fn check(seed: u64) -> Result<usize, String> {
         }
     }
     Ok(taken)
+}
+
+/// Kernels without their barriers are refused as they run: the suite relies on it.
+#[test]
+fn a_missing_barrier_is_a_race() {
+    fn without(b: &mut Block) {
+        b.ops.retain(|o| !matches!(o.op, Op::Barrier {}));
+        b.ops.iter_mut().flat_map(|o| &mut o.regions).for_each(without);
+    }
+    let m = model("softmax");
+    let given = inputs::inputs(&mut Choices::from_seed(1, 4000), &AnyModule::Graph(m.clone()).inputs(), &binding_of(&m)).expect("inputs");
+    let mut p = compiled(&m, &["wgsl"]).program().clone();
+    program::run(&p, &given).expect("it runs as it is");
+    p.kernels.iter_mut().for_each(|f| without(&mut f.body));
+    let e = program::run(&p, &given).expect_err("a race").to_string();
+    assert!(e.contains("while another invocation does"), "{e}");
+}
+
+fn binding_of(m: &odc_ir::graph::Module) -> odc_ir::core::Binding {
+    inputs::binding(&mut Choices::from_seed(1, 10), &m.symbols)
 }
 
 /// `ODC_FUZZ=from..to` runs other seeds.
