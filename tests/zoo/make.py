@@ -106,7 +106,7 @@ def make(name, out):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("out")
-    ap.add_argument("--subset", choices=["fast", "all"], default="all")
+    ap.add_argument("--subset", choices=["all", "fast", "gpu", "small"], default="all")
     ap.add_argument("--only", default="", metavar="A,B", help="exact names")
     a = ap.parse_args()
     names, failed = choose(a.subset, a.only), []

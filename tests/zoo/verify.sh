@@ -5,7 +5,7 @@
 #
 # TARGET is what `odc compile -t` takes (cpu, which is the default; wgsl, spirv, wgsl:f16, ...), or one of these with the device
 # that runs it: wgsl@lavapipe (what wgsl and spirv mean), spirv@swiftshader, wgsl@chromium (the browser runtime; nothing may be
-# created after load). metal runs on the host shim (tests/metal), in --shim PATH. With --adapter NAME, wgsl and spirv run on the
+# created after load), wgsl:subgroups@dawn (the same runtime in Node). metal runs on the host shim (tests/metal), in --shim PATH. With --adapter NAME, wgsl and spirv run on the
 # machine's own GPU whose name has NAME in it.
 # GPU targets need tests/gpu/install.sh, and an odc that was built with --features gpu.
 #
@@ -37,12 +37,12 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 passed=0 failed=0
 
-compiled_for="" # each target once, without the devices
+compiled_for="" # each target once, without the devices; those with features, such as wgsl:f16, get artifacts of their own
 for target in ${targets//,/ }; do
-  case ,$compiled_for, in *",${target%@*},"*) ;; *) compiled_for+=${compiled_for:+,}${target%@*} ;; esac
+  case ,$compiled_for,$target in *:*) ;; *",${target%@*},"*) ;; *) compiled_for+=${compiled_for:+,}${target%@*} ;; esac
   case $target in
-    cpu | wgsl*@chromium | *@swiftshader | *@lavapipe | *[!@]) ;;
-    *) echo "verify.sh: no device ${target#*@}: lavapipe, swiftshader or chromium" >&2; exit 1 ;;
+    cpu | wgsl*@chromium | wgsl*@dawn | *@swiftshader | *@lavapipe | *[!@]) ;;
+    *) echo "verify.sh: no device ${target#*@}: lavapipe, swiftshader, chromium or dawn" >&2; exit 1 ;;
   esac
   if [ "$target" = metal ] && [ ! -x "$shim" ]; then
     echo "verify.sh: there is no $shim: cargo build -p odc-metal-shim, or name it with --shim" >&2
@@ -64,23 +64,29 @@ step() {
 
 # verify NAME FOLDER TARGET: the compiled model on one target.
 verify() {
-  local language=${3%@*} device=lavapipe environment=()
-  local odc_verify=("$odc" verify "$tmp/model.odc" -t "${3%@*}" --data "$2" --tolerance "$2/golden.json")
+  local name="$1 $3" m=$2 language=${3%@*} device=lavapipe artifact=$tmp/model.odc environment=()
   case $3 in *@*) device=${3#*@} ;; esac
+  case $language in
+    *:*)
+      artifact=$tmp/featured.odc
+      step "$name" "$odc" compile "$m/model.onnx" -t "$language" -o "$artifact" || return 1 ;;
+  esac
+  local odc_verify=("$odc" verify "$artifact" -t "$language" --data "$m" --tolerance "$m/golden.json")
   case $3 in
-    cpu) step "$1 cpu" "${odc_verify[@]}"; return ;;
+    cpu) step "$name" "${odc_verify[@]}"; return ;;
     metal)
-      step "$1 metal" "$odc" compile "$2/model.onnx" -t metal -o "$tmp/model/" &&
-        step "$1 metal" "$shim" "$tmp/model.odc" "$tmp/model" --data "$2" --tolerance "$2/golden.json"
+      step "$name" "$odc" compile "$m/model.onnx" -t metal -o "$tmp/model/" &&
+        step "$name" "$shim" "$artifact" "$tmp/model" --data "$m" --tolerance "$m/golden.json"
       return ;;
-    *@chromium) step "$1 $3" node "$root/tests/web/odc_counts.mjs" "$tmp/model.odc" --data "$2" --runs 1 --target "$language"; return ;;
+    *@chromium) step "$name" node "$root/tests/web/odc_counts.mjs" "$artifact" --data "$m" --runs 1 --target "${language%%:*}"; return ;;
+    *@dawn) step "$name" "$root/tests/gpu/env.sh" lavapipe node "$root/tests/gpu/run_model.mjs" "$artifact" --data "$m"; return ;;
   esac
   if [ -n "$adapter" ]; then
     odc_verify+=(--adapter "$adapter")
   else
     environment=("$root/tests/gpu/env.sh" "$device")
   fi
-  step "$1 $3" "${environment[@]}" "${odc_verify[@]}"
+  step "$name" "${environment[@]}" "${odc_verify[@]}"
 }
 
 since() { echo $((($(date +%s%N) - $1) / 1000000)); }
@@ -91,7 +97,7 @@ for name in $names; do
     failed=$((failed + 1))
     continue
   fi
-  if ! step "$name compile" "$odc" compile "$m/model.onnx" -t "$compiled_for" -o "$tmp/model.odc"; then
+  if [ -n "$compiled_for" ] && ! step "$name compile" "$odc" compile "$m/model.onnx" -t "$compiled_for" -o "$tmp/model.odc"; then
     failed=$((failed + 1))
     continue
   fi
@@ -105,7 +111,7 @@ for name in $names; do
       failed=$((failed + 1))
     fi
   done
-  rm -rf "$tmp/model.odc" "$tmp/model"
+  rm -rf "$tmp/model.odc" "$tmp/model" "$tmp/featured.odc"
 done
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ] && [ $passed -gt 0 ]
