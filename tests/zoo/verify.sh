@@ -101,7 +101,7 @@ for name in $names; do
     failed=$((failed + 1))
     continue
   fi
-  took=$(since "$start") sets=$(find "$m" -maxdepth 1 -name 'test_data_set_*' | wc -l)
+  took=$(since "$start") sets=$(find "$m/" -maxdepth 1 -name 'test_data_set_*' | wc -l)
   for target in ${targets//,/ }; do
     start=$(date +%s%N)
     if verify "$name" "$m" "$target"; then
