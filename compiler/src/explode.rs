@@ -11,6 +11,7 @@ use odc_format::{Device, TargetProgram};
 use odc_ir::core::Dim;
 use odc_ir::program::{BufferRef, Command, Port, Program};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// What `grid` of n workgroups is in each direction.
@@ -76,8 +77,15 @@ fn kernel_files(compiled: &Compiled, p: &Program, target: &AnyTarget, made: &Tar
         },
     };
     let mut files = vec![];
+    let mut taken = BTreeSet::new();
     for (k, kernel) in made.kernels.iter().enumerate() {
-        files.push(File { kernel: Some(k), path: format!("kernels/{}.{suffix}", file_name(&kernel.name)), bytes: bytes(kernel) });
+        let mut name = file_name(&kernel.name);
+        // Entry points are cut short, so that several modules may share a name; some file systems do not tell cases apart.
+        if !taken.insert(name.to_lowercase()) {
+            name = format!("{name}-{k}");
+            taken.insert(name.to_lowercase());
+        }
+        files.push(File { kernel: Some(k), path: format!("kernels/{name}.{suffix}"), bytes: bytes(kernel) });
     }
     // What is not text gets one beside it.
     for KernelText { name, language, text, .. } in kernels::texts(p, target)? {

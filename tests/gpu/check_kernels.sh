@@ -30,6 +30,13 @@ for name in $("$root/tests/zoo/names.sh" "$subset" "$only"); do
     failed=$((failed + 1))
   fi
   rm -f "$tmp/$name/weights.bin"
+  for manifest in "$tmp/$name"/*/manifest.json; do
+    listed=$(grep -c '^ *"file": ' "$manifest") files=$(find "${manifest%/*}/kernels" -name '*.wgsl' -o -name '*.spv' | wc -l)
+    if [ "$listed" -ne "$files" ]; then
+      echo "FAILED  $name: $files files of $listed kernels in ${manifest#"$tmp/"}"
+      failed=$((failed + 1))
+    fi
+  done
 done
 for check in "node $root/tests/gpu/check_wgsl.mjs" "$root/tests/gpu/spirv_val.sh"; do
   $check "$tmp" >"$tmp/log" 2>&1 || true

@@ -5,6 +5,8 @@ use odc::compare::{Difference, Tolerances, compare};
 use odc::host_tensor::HostTensor;
 use odc::pb::{self, DataSet};
 use odc_format::{ArtifactView, TensorInfo};
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub type Failure = Box<dyn std::error::Error>;
@@ -23,14 +25,31 @@ pub fn verify(artifact: &[u8], folder: &Path, data: &Path, tolerances: &Toleranc
     // With several targets each has a folder of its own.
     let paths = [folder.join("metal/manifest.json"), folder.join("manifest.json")];
     let path = paths.iter().find(|p| p.is_file()).ok_or_else(|| format!("{} is no exploded artifact", folder.display()))?;
-    let manifest = serde_json::from_slice(&std::fs::read(path)?)?;
+    let manifest: Value = serde_json::from_slice(&std::fs::read(path)?)?;
     let sizes = threadgroup_memory(&manifest).ok_or("the manifest lists no threadgroup_memory of its kernels")?;
+    own_files(&manifest, path.parent().unwrap_or(folder))?;
     let model = ShimModel::new(&view, sizes)?;
     let mut verified = vec![];
     for (k, set) in pb::data_sets(data).map_err(|p| p.to_string())?.iter().enumerate() {
         verified.extend(verify_set(&model, &view, set, k, tolerances).map_err(|e| format!("{}: {e}", set.folder.display()))?);
     }
     Ok(verified)
+}
+
+/// An app compiles the manifest's files: one a kernel, in it the function that the manifest names.
+fn own_files(manifest: &Value, folder: &Path) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    for kernel in manifest.get("kernels").and_then(Value::as_array).into_iter().flatten() {
+        let text = |key: &str| kernel.get(key).and_then(Value::as_str).ok_or_else(|| format!("a kernel without {key}"));
+        let (name, file) = (text("name")?, text("file")?);
+        if !seen.insert(file.to_string()) {
+            return Err(format!("two kernels have one file, {file}").into());
+        }
+        if !std::fs::read_to_string(folder.join(file))?.contains(&format!("kernel void {name}(")) {
+            return Err(format!("{file} has no kernel {name}").into());
+        }
+    }
+    Ok(())
 }
 
 fn verify_set(model: &ShimModel, view: &ArtifactView, set: &DataSet, k: usize, tolerances: &Tolerances) -> Result<Vec<Verified>, Failure> {
