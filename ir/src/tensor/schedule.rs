@@ -54,7 +54,18 @@ pub struct Schedule {
 
 impl Schedule {
     pub fn loops(grid: usize, vector: u32) -> Self {
-        Schedule { template: Template::Loops, grid, vector, unroll: 1, tile: vec![], block: vec![], access: vec![], grain: Dim::ONE, local: vec![], subgroup: false }
+        Schedule {
+            template: Template::Loops,
+            grid,
+            vector,
+            unroll: 1,
+            tile: vec![],
+            block: vec![],
+            access: vec![],
+            grain: Dim::ONE,
+            local: vec![],
+            subgroup: false,
+        }
     }
 }
 
