@@ -18,6 +18,7 @@ const SMALL_ROW: i64 = 16 << 10;
 /// With fewer rows than these, elements of a row up to which a workgroup a row is enough.
 const FEW_ROWS: i64 = 8;
 const LONG_ROW: i64 = 4096;
+
 impl Work {
     /// May one kernel read these values and write one more?
     pub(super) fn bindable<'a>(&self, operands: impl IntoIterator<Item = &'a Value>) -> bool {

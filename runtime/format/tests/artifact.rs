@@ -39,7 +39,7 @@ fn round_trip_and_layout() {
     assert_eq!(view.weight(0), s.weights[0]);
     assert_eq!(view.weight(1), s.weights[1]);
     assert_eq!(view.layout.weights.start % PAGE, 0);
-    assert_eq!(view.manifest.weights[1].offset, 64);
+    assert_eq!(view.manifest.weights[1].offset, WEIGHT_ALIGN);
     view.verify_weights().unwrap();
 }
 
@@ -94,7 +94,7 @@ fn hostile_manifests_are_refused() {
             Command::Copy { .. } => panic!("the sample starts with a dispatch"),
         }
     }
-    let edits: [(&str, Edit); 28] = [
+    let edits: [(&str, Edit); 31] = [
         ("reads slot 3", |m| m.shape_program.instrs[3] = Instr::Add(Slot(3), Slot(0))),
         ("input 0 has no axis 2", |m| m.shape_program.instrs[0] = Instr::InputDim { input: 0, axis: 2 }),
         ("input 1 has no axis", |m| m.shape_program.instrs[0] = Instr::InputDim { input: 1, axis: 0 }),
@@ -126,13 +126,17 @@ fn hostile_manifests_are_refused() {
             m.targets[0].commands[2] = Command::Copy { src, dst, bytes: Slot(0) };
         }),
         ("output places", |m| m.targets[0].outputs.truncate(1)),
+        ("no memory of its own", |m| m.targets[0].outputs[0] = BufferRef::Output(0)),
+        ("does not fit the device", |m| m.targets[0].kernels[0].gpu = Some(GpuKernel { workgroup: [64, 1, 1], access: vec![] })),
+        ("chunks", |m| m.digests.chunk_bytes = 1 << 20),
     ];
     let good = sample(Arch::X86_64);
-    validate(&good.manifest, &[good.code.len() as u64], 76).unwrap();
+    let weights_len = WEIGHT_ALIGN + 12;
+    validate(&good.manifest, &[good.code.len() as u64], weights_len).unwrap();
     for (expected, edit) in edits {
         let mut bad = sample(Arch::X86_64).manifest;
         edit(&mut bad);
-        let error = validate(&bad, &[good.code.len() as u64], 76).unwrap_err();
+        let error = validate(&bad, &[good.code.len() as u64], weights_len).unwrap_err();
         assert!(error.to_string().contains(expected), "{error} does not say \"{expected}\"");
         assert_eq!(error.code(), "ODC0656");
         let weights: Vec<&[u8]> = good.weights.iter().map(Vec::as_slice).collect();
@@ -145,7 +149,7 @@ proptest! {
     fn random_bytes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         prop_assert!(parse(&bytes).is_err());
         if bytes.len() >= 160 {
-            bytes[..8].copy_from_slice(b"ODCA\x01\0\0\0");
+            bytes[..8].copy_from_slice(b"ODCA\x02\0\0\0");
             seal(&mut bytes);
             prop_assert!(parse(&bytes).is_err());
         }
