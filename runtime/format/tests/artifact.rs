@@ -121,7 +121,7 @@ fn hostile_manifests_are_refused() {
         ("buffer 0: input 4", |m| dispatch(m).buffers[0] = BufferRef::Input(4)),
         ("weight 1 has no byte 13", |m| dispatch(m).buffers[1] = BufferRef::Weight { index: 1, offset: 13 }),
         ("slot 900", |m| dispatch(m).grain = Slot(900)),
-        ("not the arena", |m| {
+        ("copies into an input or a weight", |m| {
             let (src, dst) = (BufferRef::Input(0), BufferRef::Input(0));
             m.targets[0].commands[2] = Command::Copy { src, dst, bytes: Slot(0) };
         }),
