@@ -204,6 +204,14 @@ fn joined(compiled: &Compiled, language: &str, comment: &str) -> Result<String, 
     Ok(texts.map(|k| format!("{comment} {} for {}\n{}", k.name, k.target, k.text)).collect::<Vec<_>>().join("\n"))
 }
 
+/// Bytes of a file, or of all files in a folder.
+fn bytes_of(path: &Path) -> u64 {
+    match std::fs::read_dir(path) {
+        Ok(entries) => entries.flatten().map(|e| bytes_of(&e.path())).sum(),
+        Err(_) => std::fs::metadata(path).map_or(0, |m| m.len()),
+    }
+}
+
 /// `NN-stage.odc-ir` with its constants in `blobs`, and a folder with the kernels: `odc opt` starts again from any of them.
 fn dump(compiled: &Compiled, folder: &Path) -> Result<(), Failure> {
     make_folder(folder)?;
@@ -243,7 +251,7 @@ fn dump(compiled: &Compiled, folder: &Path) -> Result<(), Failure> {
 
 fn describe(compiled: &Compiled, path: &Path, seconds: f64, json: bool) -> Result<(), Failure> {
     let s = compiled.summary();
-    let file_bytes = std::fs::metadata(path).map_or(0, |m| m.len());
+    let file_bytes = bytes_of(path);
     if json {
         return print_json(&json!({
             "output": path.display().to_string(), "file_bytes": file_bytes, "compile_ms": seconds * 1e3, "kernels": s.kernels,
