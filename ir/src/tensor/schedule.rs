@@ -30,8 +30,8 @@ attr_enum! {
     }
 }
 
-/// The record. On a GPU: [`Schedule::local`] invocations a workgroup; `tile` is the register tile, `block` rows, columns and depth of the
-/// shared tiles (gemm) or columns and parts of the depth (gemv, `vector` 2 if neighbours go along the depth). On a CPU loops use `grid`, `vector`, `unroll`; a gemm also `tile` (rows, columns of the register tile), `block`
+/// The record. On a GPU: `local` invocations a workgroup; `tile` is the register tile, `block` rows, columns and depth of the shared tiles
+/// (gemm) or columns and parts of the depth (gemv). On a CPU: loops use `grid`, `vector`, `unroll`; a gemm also `tile` (rows, columns of the register tile), `block`
 /// (rows, columns, depth of the cache block) and the operands' access.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Schedule {

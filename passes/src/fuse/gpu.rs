@@ -1,6 +1,7 @@
 //! What fusing must heed on a GPU: a kernel has few buffers, the rows between its stages lie in the memory that a workgroup shares
 //! (or, where they do not fit or have no known size, in a result of their own), and attention is one kernel while its scores are short.
 
+use super::group::common;
 use super::inline::is_contraction;
 use super::{OUTPUT, Work};
 use crate::schedule::gpu::unfit;
@@ -41,7 +42,6 @@ impl Work {
         let Some(gpu) = self.gpu else { return true };
         let all: Vec<usize> = members.iter().copied().chain([k]).collect();
         let (reads, writes) = self.boundary(&all);
-        // What the group so far writes for op k and its later members alone stays inside, or becomes a result: count it.
         reads.len() + writes + self.spilled(&all) <= gpu.storage_buffers as usize
     }
 
@@ -63,7 +63,7 @@ impl Work {
         let ([first], Some(op), true) = (members, &self.ops[k], self.gpu.is_some()) else { return false };
         let Some(first) = self.ops[*first].as_ref().filter(|o| is_contraction(&o.op)) else { return false };
         let (Op::Reduce { axes, .. }, Op::Reduce { kind, raxes, axes: rows, .. }) = (&first.op, &op.op) else { return false };
-        let depth = axes.iter().zip(rows).take_while(|(a, b)| a == b).count();
+        let depth = common(axes, rows);
         if is_contraction(&op.op) {
             let reads = first.result().is_some_and(|v| factors(op).contains(&v));
             return reads && self.small(first, depth) && self.small(op, depth);
@@ -80,7 +80,7 @@ impl Work {
         let inner = |v: &Value| members.iter().filter_map(|m| self.ops[*m].as_ref()).any(|o| o.results.contains(v));
         let products = factors(op).iter().any(inner) && is_contraction(&first.op) && is_contraction(&op.op) && members.len() > 1;
         let (Op::Reduce { axes: a, .. }, Op::Reduce { axes: b, .. }) = (&first.op, &op.op) else { return false };
-        let depth = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+        let depth = common(a, b);
         self.gpu.is_some() && products && (self.small(op, depth) || (!self.weighs(def, op) && self.scores(def, first)))
     }
 
@@ -131,18 +131,14 @@ fn factors(op: &Operation) -> Vec<Value> {
 pub(super) fn limit_operands(w: &mut Work) {
     let Some(gpu) = w.gpu else { return };
     let most = (gpu.storage_buffers as usize).saturating_sub(1).max(2);
+    let mut ops = Vec::with_capacity(w.ops.len());
     for k in 0..w.ops.len() {
         while let Some(part) = cut(w, k, most) {
-            w.before[k].push(part);
+            ops.push(Some(part));
         }
+        ops.push(w.ops[k].take());
     }
-    if w.before.iter().all(Vec::is_empty) {
-        return;
-    }
-    let before = std::mem::take(&mut w.before);
-    let ops = std::mem::take(&mut w.ops);
-    w.ops = ops.into_iter().zip(before).flat_map(|(op, parts)| parts.into_iter().map(Some).chain([op])).collect();
-    w.before = vec![vec![]; w.ops.len()];
+    w.ops = ops;
     w.count_users();
 }
 

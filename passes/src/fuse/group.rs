@@ -62,7 +62,7 @@ fn trailing_ones(axes: &Axes) -> usize {
 }
 
 /// How many leading axes have equal names and extents.
-fn common(a: &[(Sym, Dim)], b: &[(Sym, Dim)]) -> usize {
+pub(super) fn common(a: &[(Sym, Dim)], b: &[(Sym, Dim)]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
 
@@ -73,8 +73,9 @@ fn may_join(w: &Work, def: &[Option<usize>], group: &(Vec<usize>, Axes), k: usiz
         return false;
     }
     let ops = || members.iter().filter_map(|m| w.ops[*m].as_ref()).chain([op]);
-    let rows = starts || w.gpu.is_some() && members.len() > 1;
-    if (!rows && ops().any(|o| is_contraction(&o.op))) || !ops().any(|o| matches!(o.op, Op::Reduce { .. })) {
+    // On a GPU a product may begin the rows: what follows it was let in above.
+    let begun = starts || w.gpu.is_some() && members.len() > 1;
+    if (!begun && ops().any(|o| is_contraction(&o.op))) || !ops().any(|o| matches!(o.op, Op::Reduce { .. })) {
         return false;
     }
     let depth = common(shared, leading(&op.op));

@@ -24,8 +24,6 @@ struct Work {
     symbols: BTreeMap<Sym, Symbol>,
     /// Limits, where kernels are for a GPU.
     gpu: Option<Gpu>,
-    /// New ops to stand before each op.
-    before: Vec<Vec<Operation>>,
 }
 
 const OUTPUT: usize = usize::MAX;
@@ -33,8 +31,7 @@ const OUTPUT: usize = usize::MAX;
 impl Work {
     fn new(mut func: Func, ranges: Ranges, symbols: BTreeMap<Sym, Symbol>, gpu: Option<Gpu>) -> Self {
         let ops: Vec<_> = std::mem::take(&mut func.body.ops).into_iter().map(Some).collect();
-        let before = vec![vec![]; ops.len()];
-        let mut w = Work { ops, users: vec![], func, ranges, symbols, gpu, before };
+        let mut w = Work { ops, users: vec![], func, ranges, symbols, gpu };
         w.count_users();
         w
     }

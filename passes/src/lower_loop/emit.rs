@@ -19,7 +19,6 @@ pub(super) struct Emit {
     blocks: Vec<Block>,
     /// Index values already computed in each open block.
     known: Vec<BTreeMap<Dim, Value>>,
-    constants: BTreeMap<(Scalar, String), Value>,
     /// Pure ops already written in each open block, by what they compute.
     written: Vec<BTreeMap<(String, Vec<Value>), Value>>,
     /// The block each value was made in.
@@ -42,7 +41,6 @@ impl Emit {
             ranges,
             blocks: vec![Block::default()],
             known: vec![BTreeMap::new()],
-            constants: BTreeMap::new(),
             written: vec![BTreeMap::new()],
             level: vec![],
             axes: BTreeMap::new(),
@@ -111,13 +109,7 @@ impl Emit {
         v
     }
     pub fn constant(&mut self, s: Scalar, ty: LoopType) -> Value {
-        let key = (s, ty.to_string());
-        if let Some(v) = self.constants.get(&key) {
-            return *v;
-        }
-        let v = self.op(Op::Const { value: s }, &[], ty);
-        self.constants.insert(key, v);
-        v
+        self.op(Op::Const { value: s }, &[], ty)
     }
     pub fn index(&mut self, c: i64) -> Value {
         self.constant(Scalar::Int(c), LoopType::Index)

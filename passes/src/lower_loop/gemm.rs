@@ -11,7 +11,7 @@
 use super::emit::Emit;
 use super::expr::{ExprEmit, Lanes, Val, store};
 use super::flat::{FlatOp, flatten, unflatten};
-use super::{Region, grid_sym, stage};
+use super::{Region, define_axes, grid_sym, stage};
 use crate::schedule::contraction::{Contraction, contraction, depth_stride, drop_ones, extent, flat_groups};
 use odc_ir::core::{Binary, DType, Dim, Range, Ranges, Scalar, Sym, Value};
 use odc_ir::loops::{LoopKind, LoopType, Op};
@@ -93,11 +93,7 @@ impl Gemm<'_> {
         let counter = grid_sym();
         let range = Range { lo: Dim::ZERO, hi: Some(&grid - 1) };
         e.for_loop(LoopKind::Grid, &counter, (zero, end, 1), range, &[], &mut |e, _| {
-            let (at, _) = unflatten(&grid_axes, &Dim::from(&counter));
-            for (s, n) in &grid_axes {
-                let v = e.dim(&at[s]);
-                e.define(s.clone(), v, Range { lo: Dim::ZERO, hi: Some(n - 1) });
-            }
+            define_axes(e, &grid_axes, &Dim::from(&counter));
             let rows = self.tiles(e, &mb.0, row_tiles_a_block, &row_tiles);
             let columns = self.tiles(e, &nb.0, column_tiles_a_block, &column_tiles);
             let rhs = match panels {

@@ -18,7 +18,7 @@ use loops::Stage;
 use odc_ir::core::{Binary, Dim, Range, Ranges, Sym, TensorType, Value};
 use odc_ir::loops::{LoopKind, LoopType, Space};
 use odc_ir::program::Kernel;
-use odc_ir::tensor::{Block, Func, Module, Op, Operation, Schedule, Template};
+use odc_ir::tensor::{Axes, Block, Func, Module, Op, Operation, Schedule, Template};
 use std::collections::BTreeMap;
 
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,15 @@ pub struct LowerError {
 /// The counter of the thread grid.
 fn grid_sym() -> Sym {
     Sym::new("$grid")
+}
+
+/// The axes as functions of one flat position, each a symbol from here on.
+fn define_axes(e: &mut Emit, axes: &Axes, flat: &Dim) {
+    let (at, _) = flat::unflatten(axes, flat);
+    for (s, n) in axes {
+        let v = e.dim(&at[s]);
+        e.define(s.clone(), v, Range { lo: Dim::ZERO, hi: Some(n - 1) });
+    }
 }
 
 /// Lowers every dispatch for a machine, as its schedule says.
@@ -192,11 +201,7 @@ fn lower_loops(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
         if block > 0 {
             axes.push(block_axis.clone());
         }
-        let (at, _) = flat::unflatten(&axes, &Dim::from(&g));
-        for (s, n) in &axes {
-            let v = e.dim(&at[s]);
-            e.define(s.clone(), v, Range { lo: Dim::ZERO, hi: Some(n - 1) });
-        }
+        define_axes(e, &axes, &Dim::from(&g));
         let bounds = first.as_ref().filter(|_| block > 0).map(|(_, n)| {
             let lo = e.dim(&(Dim::from(&block_axis.0) * block));
             let size = e.index(block);

@@ -119,6 +119,12 @@ fn side(op: &Operation, body: &Program, e: ExprId, types: &dyn Fn(Value) -> Tens
 }
 
 impl Side {
+    /// Do neighbours lie along the depth `k`, and not along the operand's own rows or columns?
+    pub fn runs_deep(&self, k: &Axes, own: &Axes, ranges: &Ranges) -> bool {
+        let at = ranges.simplify(&self.offset);
+        let unit = |axes: &Axes| axes.last().is_some_and(|(s, _)| at.linear_in(s).is_some_and(|(step, _)| step.is(1)));
+        unit(k) && !unit(own)
+    }
     /// Offsets move by one stride along the flat depth, and nothing is padded.
     pub fn direct(&self, k: &Axes, ranges: &Ranges) -> bool {
         self.inside.is_empty() && depth_stride(&self.offset, k, ranges).is_some()

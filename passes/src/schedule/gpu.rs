@@ -112,18 +112,13 @@ fn contract(c: &Contraction, ranges: &Ranges, size: &dyn Fn(&Dim) -> i64, gpu: &
     let most = power_below(i64::from(gpu.invocations));
     let mut s = Schedule::loops(c.batch.len(), 1);
     if m.min(n) <= FEW_ROWS {
-        // Along which direction do neighbours read the larger operand?
-        let unit = |axes: &odc_ir::tensor::Axes| {
-            axes.last().is_some_and(|(x, _)| ranges.simplify(&c.rhs.offset).linear_in(x).is_some_and(|(a, _)| a.is(1)))
-        };
         if n < m || k < 16 {
             return None;
         }
-        let deep = unit(&c.k) && !unit(&c.n);
-        let split = if deep { 32 } else { 8 };
+        // Where the larger operand runs along the depth, so do neighbouring invocations.
+        let split = if c.rhs.runs_deep(&c.k, &c.n, ranges) { 32 } else { 8 };
         let columns = (WIDTH.min(most) / split).max(1);
         s.template = Template::Gemv;
-        s.vector = if deep { 2 } else { 1 };
         s.block = vec![columns, split.min(most)];
         s.local = vec![columns * split.min(most)];
         return Some(s);

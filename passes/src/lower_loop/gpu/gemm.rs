@@ -12,7 +12,7 @@
 
 use super::super::Region;
 use super::super::emit::Emit;
-use super::{Product, define_axes, grid_sym, guarded, local, name, shared, width, workgroups};
+use super::{Product, below, define_axes, grid_sym, guarded, local, name, shared, width, workgroups};
 use crate::schedule::contraction::{Side, extent, flat_groups};
 use odc_ir::core::{DType, Dim, Range, Scalar, Sym, Value};
 use odc_ir::loops::{LoopKind, LoopType, Op};
@@ -71,7 +71,7 @@ impl Gemm<'_> {
         grid_axes.push((Sym::new("$nb"), self.columns.ceildiv(&Dim::from(bn))));
         let grid = extent(&grid_axes);
         let c = &self.p.c;
-        let (a_deep, b_deep) = (self.contiguous_in_depth(e, &c.lhs, &c.m), self.contiguous_in_depth(e, &c.rhs, &c.n));
+        let (a_deep, b_deep) = (c.lhs.runs_deep(&c.k, &c.m, &e.ranges), c.rhs.runs_deep(&c.k, &c.n, &e.ranges));
         let array = |e: &mut Emit, block: i64, deep: bool| shared(e, DType::F32, bk * (block + i64::from(deep)));
         let (a, b) = (array(e, bm, a_deep)?, array(e, bn, b_deep)?);
         let row_base = Dim::sym("$mb") * bm;
@@ -112,13 +112,8 @@ impl Gemm<'_> {
         for (k, acc) in accs.iter().enumerate() {
             let (i, j) = (k as i64 / tn, k as i64 % tn);
             let at = (&lhs.base + &row * tm + i, &rhs.base + &column + j * threads);
-            let mut tests = vec![];
-            if self.rows.as_const().is_none_or(|n| n % bm != 0) {
-                tests.push((at.0.clone(), self.rows.clone()));
-            }
-            if self.columns.as_const().is_none_or(|n| n % bn != 0) {
-                tests.push((at.1.clone(), self.columns.clone()));
-            }
+            let row_test = below(e, "$row_any", &at.0, &self.rows, bm);
+            let tests: Vec<_> = row_test.into_iter().chain(below(e, "$column_any", &at.1, &self.columns, bn)).collect();
             guarded(e, &tests, &mut |e| {
                 let row = name(e, "$row", &at.0, &self.rows);
                 let column = name(e, "$column", &at.1, &self.columns);
@@ -150,30 +145,13 @@ impl Gemm<'_> {
         let along = name(e, "$along", &along, &Dim::from(t.block));
         let inner = name(e, "$inner", &depth, &Dim::from(bk));
         let (x, k) = (&t.base + &along, Dim::sym("$kb") + &inner);
-        // The tests speak of the sums, the address of symbols that are known to be inside.
-        let any = Dim::from(i64::from(i32::MAX));
-        let mut tests = vec![];
-        if t.total.as_const().is_none_or(|n| n % t.block != 0) {
-            tests.push((name(e, "$x_any", &x, &any), t.total.clone()));
-        }
-        if self.depth.as_const().is_none_or(|n| n % bk != 0) {
-            tests.push((name(e, "$k_any", &k, &any), self.depth.clone()));
-        }
+        let x_test = below(e, "$x_any", &x, t.total, t.block);
+        let tests: Vec<_> = x_test.into_iter().chain(below(e, "$k_any", &k, &self.depth, bk)).collect();
         let (x, k) = (name(e, "$x", &x, t.total), name(e, "$k", &k, &self.depth));
         let ranges = e.ranges.clone();
         let place = |d: &Dim| flat_groups(d, &[(t.axes, x.clone()), (&self.p.c.k, k.clone())], &ranges);
         let v = self.p.factor(e, t.side, &place, &tests);
         let to = e.dim(&(&inner * t.stride() + &along));
         e.store(t.array, to, v);
-    }
-
-    /// Does the operand move by one element along the depth, and not along its rows or columns?
-    fn contiguous_in_depth(&self, e: &Emit, side: &Side, across: &Axes) -> bool {
-        let unit = |axes: &Axes| {
-            let Some((s, _)) = axes.last() else { return false };
-            let at = e.ranges.simplify(&side.offset);
-            at.linear_in(s).is_some_and(|(a, _)| a.is(1))
-        };
-        unit(&self.p.c.k) && !unit(across)
     }
 }

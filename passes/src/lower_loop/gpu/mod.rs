@@ -8,13 +8,14 @@ mod map;
 mod rows;
 
 use super::emit::Emit;
+use super::expr::scalar_type;
 use super::expr::{ExprEmit, Val, store};
 use super::flat::{FlatOp, flatten, unflatten};
-use super::{Region, grid_sym, scatter};
+use super::{Region, define_axes, grid_sym, scatter};
 use crate::schedule::contraction::{Contraction, contraction_any, drop_ones};
 use odc_ir::core::{Binary, DType, Dim, Range, Sym, Value};
 use odc_ir::loops::{LoopKind, LoopType, Op, Space};
-use odc_ir::tensor::{Axes, Op as TensorOp, Template};
+use odc_ir::tensor::{Op as TensorOp, Template};
 
 pub(super) fn lower(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
     match region.schedule.template {
@@ -60,14 +61,27 @@ fn name(e: &mut Emit, sym: &str, d: &Dim, extent: &Dim) -> Dim {
     Dim::from(sym)
 }
 
-/// The axes as functions of one flat position, each a symbol from here on.
-fn define_axes(e: &mut Emit, axes: &Axes, flat: &Dim) {
-    let (at, _) = unflatten(axes, flat);
-    for (s, n) in axes {
-        if let Some(d) = at.get(s) {
-            let v = e.dim(d);
-            e.define(s.clone(), v, Range { lo: Dim::ZERO, hi: Some(n - 1) });
-        }
+/// The test that `d` stays below `n`, if counting in steps of `step` may go past it. As a symbol of its own: the address that it guards
+/// is written with symbols that are known to be inside.
+fn below(e: &mut Emit, sym: &str, d: &Dim, n: &Dim, step: i64) -> Option<(Dim, Dim)> {
+    let even = n.as_const().is_some_and(|n| n % step == 0);
+    (!even).then(|| (name(e, sym, d, &Dim::from(i64::from(i32::MAX))), n.clone()))
+}
+
+/// The combination of `parts` values of an array, a power of two: halves meet until one is left, in the place of part 0. This
+/// invocation holds part `part`; `place` says where a part lies.
+fn halve(e: &mut Emit, array: Value, part: &Dim, parts: i64, place: &dyn Fn(&Dim) -> Dim, f: Binary) {
+    let ty = scalar_type(e.ty(array).dtype());
+    let mine = e.dim(&place(part));
+    let mut half = parts / 2;
+    while half > 0 {
+        guarded(e, &[(part.clone(), Dim::from(half))], &mut |e| {
+            let other = e.dim(&place(&(part + half)));
+            let (x, y) = (e.load(array, mine, ty), e.load(array, other, ty));
+            let v = e.binary(f, x, y);
+            e.store(array, mine, v);
+        });
+        half /= 2;
     }
 }
 

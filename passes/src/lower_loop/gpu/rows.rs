@@ -7,7 +7,7 @@ use super::super::emit::Emit;
 use super::super::expr::{ExprEmit, Val, scalar_type, store};
 use super::super::flat::flatten;
 use super::super::loops::{Stage, combine, combine_program, neutral};
-use super::{define_axes, grid_sym, guarded, local, name, shared, width, workgroups};
+use super::{define_axes, grid_sym, guarded, halve, local, name, shared, width, workgroups};
 use crate::schedule::contraction::extent;
 use odc_ir::core::{DType, Dim, Range, Sym, Value};
 use odc_ir::loops::{LaneInfo, LoopKind, LoopType, Op};
@@ -154,24 +154,14 @@ fn part(e: &mut Emit, s: &Stage, kind: ReduceKind, w: i64) -> Value {
 
 /// The reduction of all invocations' parts, in each of them.
 fn meet(e: &mut Emit, array: Value, part: Value, kind: ReduceKind, w: i64, subgroups: bool) -> Value {
-    let f = combine(kind);
     let ty = e.ty(part);
     let dt = ty.dtype();
-    let at = e.dim(&local());
     if subgroups && (dt.size() == 4 || dt == DType::F16) {
         return by_subgroup(e, array, part, kind);
     }
+    let at = e.dim(&local());
     e.store(array, at, part);
-    let mut half = w / 2;
-    while half > 0 {
-        guarded(e, &[(local(), Dim::from(half))], &mut |e| {
-            let other = e.dim(&(local() + half));
-            let (x, y) = (e.load(array, at, ty), e.load(array, other, ty));
-            let v = e.binary(f, x, y);
-            e.store(array, at, v);
-        });
-        half /= 2;
-    }
+    halve(e, array, &local(), w, &Dim::clone, combine(kind));
     let zero = e.index(0);
     e.load(array, zero, ty)
 }
