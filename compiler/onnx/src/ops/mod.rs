@@ -1,120 +1,86 @@
-//! The table of operators: name, first opset, arities and handler, one row each. A handler turns one node into graph operations.
-//! Files are by family; `adding an op` is a row here and a function there.
+//! The tables of operators, one a domain: name, first opset, arities and handler, one row each. A handler turns one node into graph
+//! operations. Files are by family; `adding an op` is a row here and a function there.
 
 mod conv;
 mod elementwise;
 mod index;
 mod linear;
+mod microsoft;
+mod ml;
 mod move_data;
 mod norm;
 mod pool;
 mod reduce;
 mod resize;
+mod row;
 mod shape;
 mod slice;
 
-use crate::import::call::Handler;
-
-/// One operator of ai.onnx.
-pub struct Row {
-    pub op: &'static str,
-    /// The opset that brought it.
-    pub since: i64,
-    /// The last opset that has it.
-    pub until: i64,
-    /// Least and most inputs.
-    pub inputs: (usize, usize),
-    pub run: Handler,
-}
-
-/// In all supported opsets.
-const ANY: i64 = 1;
-const NOW: i64 = i64::MAX;
-const MANY: usize = usize::MAX;
-
-macro_rules! rows {
-    ($($op:literal $since:ident..$until:ident ($lo:expr, $hi:expr) $run:expr;)*) => {
-        rows!(@ $($op, $since, $until, $lo, $hi, $run;)*);
-    };
-    (@ $($op:literal, $since:expr, $until:expr, $lo:expr, $hi:expr, $run:expr;)*) => {
-        pub const TABLE: &[Row] = &[$(Row { op: $op, since: $since, until: $until, inputs: ($lo, $hi), run: $run }),*];
-    };
-}
-
-const V8: i64 = 8;
-const V9: i64 = 9;
-const V10: i64 = 10;
-const V11: i64 = 11;
-const V12: i64 = 12;
-const V14: i64 = 14;
-const V15: i64 = 15;
-const V18: i64 = 18;
-const V20: i64 = 20;
-const V23: i64 = 23;
+use row::*;
 
 rows! {
     "Abs" ANY..NOW (1, 1) elementwise::abs;
     "Acos" ANY..NOW (1, 1) elementwise::acos;
-    "Acosh" V9..NOW (1, 1) elementwise::acosh;
+    "Acosh" 9..NOW (1, 1) elementwise::acosh;
     "Add" ANY..NOW (2, 2) elementwise::add;
     "And" ANY..NOW (2, 2) elementwise::and;
     "ArgMax" ANY..NOW (1, 1) reduce::arg_max;
     "ArgMin" ANY..NOW (1, 1) reduce::arg_min;
     "Asin" ANY..NOW (1, 1) elementwise::asin;
-    "Asinh" V9..NOW (1, 1) elementwise::asinh;
+    "Asinh" 9..NOW (1, 1) elementwise::asinh;
     "Atan" ANY..NOW (1, 1) elementwise::atan;
-    "Atanh" V9..NOW (1, 1) elementwise::atanh;
+    "Atanh" 9..NOW (1, 1) elementwise::atanh;
     "AveragePool" ANY..NOW (1, 1) pool::average_pool;
     "BatchNormalization" ANY..NOW (5, 5) norm::batch_norm;
-    "BitShift" V11..NOW (2, 2) elementwise::bit_shift;
-    "BitwiseAnd" V18..NOW (2, 2) elementwise::bit_and;
-    "BitwiseNot" V18..NOW (1, 1) elementwise::bit_not;
-    "BitwiseOr" V18..NOW (2, 2) elementwise::bit_or;
-    "BitwiseXor" V18..NOW (2, 2) elementwise::bit_xor;
+    "BitShift" 11..NOW (2, 2) elementwise::bit_shift;
+    "BitwiseAnd" 18..NOW (2, 2) elementwise::bit_and;
+    "BitwiseNot" 18..NOW (1, 1) elementwise::bit_not;
+    "BitwiseOr" 18..NOW (2, 2) elementwise::bit_or;
+    "BitwiseXor" 18..NOW (2, 2) elementwise::bit_xor;
     "Cast" ANY..NOW (1, 1) elementwise::cast;
-    "CastLike" V15..NOW (2, 2) elementwise::cast_like;
+    "CastLike" 15..NOW (2, 2) elementwise::cast_like;
     "Ceil" ANY..NOW (1, 1) elementwise::ceil;
-    "Celu" V12..NOW (1, 1) elementwise::celu;
+    "Celu" 12..NOW (1, 1) elementwise::celu;
     "Clip" ANY..NOW (1, 3) elementwise::clip;
     "Concat" ANY..NOW (1, MANY) move_data::concat;
     "Constant" ANY..NOW (0, 0) shape::constant;
-    "ConstantOfShape" V9..NOW (1, 1) shape::constant_of_shape;
+    "ConstantOfShape" 9..NOW (1, 1) shape::constant_of_shape;
     "Conv" ANY..NOW (2, 3) conv::conv;
     "ConvTranspose" ANY..NOW (2, 3) conv::conv_transpose;
     "Cos" ANY..NOW (1, 1) elementwise::cos;
-    "Cosh" V9..NOW (1, 1) elementwise::cosh;
-    "CumSum" V11..NOW (2, 2) reduce::cum_sum;
+    "Cosh" 9..NOW (1, 1) elementwise::cosh;
+    "CumSum" 11..NOW (2, 2) reduce::cum_sum;
     "DepthToSpace" ANY..NOW (1, 1) move_data::depth_to_space;
     "Div" ANY..NOW (2, 2) elementwise::div;
     "Dropout" ANY..NOW (1, 3) norm::dropout;
-    "Einsum" V12..NOW (1, MANY) linear::einsum;
+    "Einsum" 12..NOW (1, MANY) linear::einsum;
     "Elu" ANY..NOW (1, 1) elementwise::elu;
     "Equal" ANY..NOW (2, 2) elementwise::equal;
-    "Erf" V9..NOW (1, 1) elementwise::erf;
+    "Erf" 9..NOW (1, 1) elementwise::erf;
     "Exp" ANY..NOW (1, 1) elementwise::exp;
-    "Expand" V8..NOW (2, 2) shape::expand;
+    "Expand" 8..NOW (2, 2) shape::expand;
     "Flatten" ANY..NOW (1, 1) shape::flatten;
     "Floor" ANY..NOW (1, 1) elementwise::floor;
     "Gather" ANY..NOW (2, 2) index::gather;
-    "GatherElements" V11..NOW (2, 2) index::gather_elements;
-    "GatherND" V11..NOW (2, 2) index::gather_nd;
-    "Gelu" V20..NOW (1, 1) elementwise::gelu;
+    "GatherElements" 11..NOW (2, 2) index::gather_elements;
+    "GatherND" 11..NOW (2, 2) index::gather_nd;
+    "Gelu" 20..NOW (1, 1) elementwise::gelu;
     "Gemm" ANY..NOW (2, 3) linear::gemm;
     "GlobalAveragePool" ANY..NOW (1, 1) pool::global_average_pool;
     "GlobalMaxPool" ANY..NOW (1, 1) pool::global_max_pool;
     "Greater" ANY..NOW (2, 2) elementwise::greater;
-    "GreaterOrEqual" V12..NOW (2, 2) elementwise::greater_or_equal;
-    "GroupNormalization" V18..NOW (3, 3) norm::group_norm;
+    "GreaterOrEqual" 12..NOW (2, 2) elementwise::greater_or_equal;
+    "GroupNormalization" 18..NOW (3, 3) norm::group_norm;
     "HardSigmoid" ANY..NOW (1, 1) elementwise::hard_sigmoid;
-    "HardSwish" V14..NOW (1, 1) elementwise::hard_swish;
+    "HardSwish" 14..NOW (1, 1) elementwise::hard_swish;
     "Identity" ANY..NOW (1, 1) shape::identity;
     "InstanceNormalization" ANY..NOW (3, 3) norm::instance_norm;
-    "IsInf" V10..NOW (1, 1) elementwise::is_inf;
-    "IsNaN" V9..NOW (1, 1) elementwise::is_nan;
+    "IsInf" 10..NOW (1, 1) elementwise::is_inf;
+    "IsNaN" 9..NOW (1, 1) elementwise::is_nan;
     "LayerNormalization" ANY..NOW (2, 3) norm::layer_norm;
     "LeakyRelu" ANY..NOW (1, 1) elementwise::leaky_relu;
     "Less" ANY..NOW (2, 2) elementwise::less;
-    "LessOrEqual" V12..NOW (2, 2) elementwise::less_or_equal;
+    "LessOrEqual" 12..NOW (2, 2) elementwise::less_or_equal;
     "Log" ANY..NOW (1, 1) elementwise::log;
     "LogSoftmax" ANY..NOW (1, 1) norm::log_softmax;
     "MatMul" ANY..NOW (2, 2) linear::mat_mul;
@@ -122,18 +88,18 @@ rows! {
     "MaxPool" ANY..NOW (1, 1) pool::max_pool;
     "Mean" ANY..NOW (1, MANY) elementwise::mean;
     "Min" ANY..NOW (1, MANY) elementwise::min;
-    "Mish" V18..NOW (1, 1) elementwise::mish;
-    "Mod" V10..NOW (2, 2) elementwise::modulo;
+    "Mish" 18..NOW (1, 1) elementwise::mish;
+    "Mod" 10..NOW (2, 2) elementwise::modulo;
     "Mul" ANY..NOW (2, 2) elementwise::mul;
     "Neg" ANY..NOW (1, 1) elementwise::neg;
     "Not" ANY..NOW (1, 1) elementwise::not;
-    "OneHot" V9..NOW (3, 3) index::one_hot;
+    "OneHot" 9..NOW (3, 3) index::one_hot;
     "Or" ANY..NOW (2, 2) elementwise::or;
     "PRelu" ANY..NOW (2, 2) elementwise::prelu;
     "Pad" ANY..NOW (1, 4) move_data::pad;
     "Pow" ANY..NOW (2, 2) elementwise::pow;
-    "RMSNormalization" V23..NOW (2, 2) norm::rms_norm;
-    "Range" V11..NOW (3, 3) shape::range;
+    "RMSNormalization" 23..NOW (2, 2) norm::rms_norm;
+    "Range" 11..NOW (3, 3) shape::range;
     "Reciprocal" ANY..NOW (1, 1) elementwise::reciprocal;
     "ReduceL1" ANY..NOW (1, 2) reduce::reduce_l1;
     "ReduceL2" ANY..NOW (1, 2) reduce::reduce_l2;
@@ -147,16 +113,16 @@ rows! {
     "ReduceSumSquare" ANY..NOW (1, 2) reduce::reduce_sum_square;
     "Relu" ANY..NOW (1, 1) elementwise::relu;
     "Reshape" ANY..NOW (2, 2) shape::reshape;
-    "Resize" V10..NOW (1, 4) resize::resize;
-    "Round" V11..NOW (1, 1) elementwise::round;
-    "ScatterElements" V11..NOW (3, 3) index::scatter_elements;
-    "ScatterND" V11..NOW (3, 3) index::scatter_nd;
+    "Resize" 10..NOW (1, 4) resize::resize;
+    "Round" 11..NOW (1, 1) elementwise::round;
+    "ScatterElements" 11..NOW (3, 3) index::scatter_elements;
+    "ScatterND" 11..NOW (3, 3) index::scatter_nd;
     "Selu" ANY..NOW (1, 1) elementwise::selu;
     "Shape" ANY..NOW (1, 1) shape::shape;
     "Sigmoid" ANY..NOW (1, 1) elementwise::sigmoid;
-    "Sign" V9..NOW (1, 1) elementwise::sign;
+    "Sign" 9..NOW (1, 1) elementwise::sign;
     "Sin" ANY..NOW (1, 1) elementwise::sin;
-    "Sinh" V9..NOW (1, 1) elementwise::sinh;
+    "Sinh" 9..NOW (1, 1) elementwise::sinh;
     "Size" ANY..NOW (1, 1) shape::size;
     "Slice" ANY..NOW (1, 5) slice::slice;
     "Softmax" ANY..NOW (1, 1) norm::softmax;
@@ -170,19 +136,30 @@ rows! {
     "Sum" ANY..NOW (1, MANY) elementwise::sum;
     "Tan" ANY..NOW (1, 1) elementwise::tan;
     "Tanh" ANY..NOW (1, 1) elementwise::tanh;
-    "ThresholdedRelu" V10..NOW (1, 1) elementwise::thresholded_relu;
+    "ThresholdedRelu" 10..NOW (1, 1) elementwise::thresholded_relu;
     "Tile" ANY..NOW (2, 2) move_data::tile;
     "Transpose" ANY..NOW (1, 1) shape::transpose;
-    "Trilu" V14..NOW (1, 2) index::trilu;
+    "Trilu" 14..NOW (1, 2) index::trilu;
     "Unsqueeze" ANY..NOW (1, 2) shape::unsqueeze;
-    "Upsample" ANY..V9 (1, 2) resize::upsample;
-    "Where" V9..NOW (3, 3) elementwise::select;
+    "Upsample" ANY..9 (1, 2) resize::upsample;
+    "Where" 9..NOW (3, 3) elementwise::select;
     "Xor" ANY..NOW (2, 2) elementwise::xor;
 }
 
-/// The row of an operator of ai.onnx.
-pub fn find(op: &str) -> Option<&'static Row> {
-    TABLE.binary_search_by(|r| r.op.cmp(op)).ok().and_then(|k| TABLE.get(k))
+/// The row of an operator; domains by their canonical names.
+pub fn find(domain: &str, op: &str) -> Option<&'static Row> {
+    let table = match domain {
+        "" => TABLE,
+        "ai.onnx.ml" => ml::TABLE,
+        "com.microsoft" => microsoft::TABLE,
+        _ => return None,
+    };
+    table.binary_search_by(|r| r.op.cmp(op)).ok().and_then(|k| table.get(k))
+}
+
+/// Is anything of this domain supported?
+pub fn knows(domain: &str) -> bool {
+    ["", "ai.onnx.ml", "com.microsoft"].contains(&domain)
 }
 
 #[cfg(test)]
@@ -191,7 +168,9 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_so_that_it_can_be_searched() {
-        assert!(TABLE.is_sorted_by(|a, b| a.op < b.op));
-        assert!(find("Conv").is_some() && find("conv").is_none());
+        for table in [TABLE, ml::TABLE, microsoft::TABLE] {
+            assert!(table.is_sorted_by(|a, b| a.op < b.op));
+        }
+        assert!(find("", "Conv").is_some() && find("", "conv").is_none() && find("com.microsoft", "Conv").is_none());
     }
 }
