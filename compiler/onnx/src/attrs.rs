@@ -113,6 +113,13 @@ impl<'a> Attrs<'a> {
         };
         std::str::from_utf8(a.s.as_deref().unwrap_or(b"")).map(Some).map_err(|_| bad(name, "is no UTF-8 text"))
     }
+    pub fn strs(&self, name: &str) -> Got<Option<Vec<&'a str>>> {
+        let Some(a) = self.get(name, AttributeType::Strings)? else {
+            return Ok(None);
+        };
+        let text = |b: &'a prost::bytes::Bytes| std::str::from_utf8(b).map_err(|_| bad(name, "is no UTF-8 text"));
+        a.strings.iter().map(text).collect::<Got<Vec<_>>>().map(Some)
+    }
     /// One of a closed set of words.
     pub fn choice<T: Copy>(&self, name: &str, default: &str, choices: &[(&str, T)]) -> Got<T> {
         let word = self.str(name)?.unwrap_or(default);
