@@ -7,7 +7,7 @@ use odc_runtime::TensorView;
 /// The widest element.
 const ALIGN: usize = 8;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct HostTensor {
     pub dtype: DType,
     pub shape: Vec<usize>,
@@ -22,11 +22,14 @@ impl HostTensor {
         if byte_count(dtype, &shape)? != bytes.len() {
             return None;
         }
-        let mut buffer: Vec<u8> = Vec::with_capacity(bytes.len().checked_add(ALIGN)?);
+        Some(HostTensor::aligned(dtype, shape, bytes))
+    }
+    fn aligned(dtype: DType, shape: Vec<usize>, bytes: &[u8]) -> HostTensor {
+        let mut buffer: Vec<u8> = Vec::with_capacity(bytes.len().saturating_add(ALIGN));
         let start = buffer.as_ptr().align_offset(ALIGN).min(ALIGN);
         buffer.resize(start, 0);
         buffer.extend_from_slice(bytes);
-        Some(HostTensor { dtype, shape, buffer, start })
+        HostTensor { dtype, shape, buffer, start }
     }
     pub fn from_view(v: &TensorView<'_>) -> Option<HostTensor> {
         HostTensor::new(v.dtype, v.shape.to_vec(), v.data)
@@ -43,6 +46,20 @@ impl HostTensor {
     /// `f32[2, 3]`
     pub fn type_text(&self) -> String {
         type_text(self.dtype, &self.shape)
+    }
+}
+
+/// A copy's memory is aligned anew.
+impl Clone for HostTensor {
+    fn clone(&self) -> HostTensor {
+        HostTensor::aligned(self.dtype, self.shape.clone(), self.bytes())
+    }
+}
+
+/// By bytes, so that a NaN is itself.
+impl PartialEq for HostTensor {
+    fn eq(&self, o: &HostTensor) -> bool {
+        self.dtype == o.dtype && self.shape == o.shape && self.bytes() == o.bytes()
     }
 }
 

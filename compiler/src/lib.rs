@@ -15,6 +15,7 @@ pub mod cli;
 pub mod compare;
 mod dims;
 mod explode;
+mod fix;
 mod flops;
 pub mod host_tensor;
 mod kernels;

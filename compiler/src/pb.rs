@@ -4,6 +4,7 @@ use crate::host_tensor::HostTensor;
 use crate::npy;
 use crate::problem::Problem;
 use odc_format::DType;
+use odc_onnx::Tensor;
 use odc_onnx::external::External;
 use odc_onnx::proto::{DataType, TensorProto};
 use prost::Message;
@@ -29,14 +30,50 @@ pub fn dtype_of(t: DataType) -> Option<DType> {
     })
 }
 
+/// ONNX's name of a boundary's element type.
+pub fn onnx_type(t: DType) -> DataType {
+    match t {
+        DType::F32 => DataType::Float,
+        DType::F64 => DataType::Double,
+        DType::F16 => DataType::Float16,
+        DType::BF16 => DataType::Bfloat16,
+        DType::I8 => DataType::Int8,
+        DType::I16 => DataType::Int16,
+        DType::I32 => DataType::Int32,
+        DType::I64 => DataType::Int64,
+        DType::U8 => DataType::Uint8,
+        DType::U16 => DataType::Uint16,
+        DType::U32 => DataType::Uint32,
+        DType::U64 => DataType::Uint64,
+        DType::Bool => DataType::Bool,
+    }
+}
+
 /// A tensor and the name that the file gives it, if any.
 pub fn decode(bytes: &[u8]) -> Result<(Option<String>, HostTensor), String> {
     let proto = TensorProto::decode(bytes).map_err(|e| format!("it is no TensorProto: {e}"))?;
-    let t = odc_onnx::Tensor::decode(&proto, &External::none()).map_err(|f| f.to_string())?;
+    let t = Tensor::decode(&proto, &External::none()).map_err(|f| f.to_string())?;
+    Ok((proto.name.clone().filter(|n| !n.is_empty()), host_tensor(&t)?))
+}
+
+/// A constant of a model as the boundary has it.
+pub fn host_tensor(t: &Tensor) -> Result<HostTensor, String> {
     let dtype = dtype_of(t.data_type).ok_or_else(|| odc_onnx::tensor::unsupported(t.data_type).to_string())?;
     let shape = t.dims.iter().map(|&d| usize::try_from(d)).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
-    let tensor = HostTensor::new(dtype, shape, &t.data).ok_or("its data does not fit its shape")?;
-    Ok((proto.name.filter(|n| !n.is_empty()), tensor))
+    HostTensor::new(dtype, shape, &t.data).ok_or_else(|| "its data does not fit its shape".into())
+}
+
+/// As [`read_tensor`], with ONNX's element type.
+pub fn read_onnx(path: &Path) -> Result<(Option<String>, Tensor), Problem> {
+    if path.extension().is_some_and(|s| s == "pb") {
+        let bytes = std::fs::read(path).map_err(|e| Problem::unreadable(path, e))?;
+        let proto = TensorProto::decode(&bytes[..]).map_err(|e| Problem::bad_file(path, format!("it is no TensorProto: {e}")))?;
+        let t = Tensor::decode(&proto, &External::none()).map_err(|f| Problem::bad_file(path, f))?;
+        return Ok((proto.name.filter(|n| !n.is_empty()), t));
+    }
+    let (name, t) = read_tensor(path)?;
+    let data_type = onnx_type(t.dtype);
+    Ok((name, Tensor { data_type, dims: t.shape.iter().map(|d| *d as u64).collect(), data: t.bytes().to_vec().into() }))
 }
 
 /// Reads a tensor from a `.npy` or `.pb` file, with the name that the file gives it.

@@ -12,7 +12,7 @@ use odc_format::{FormatError, Manifest, WriteError};
 use odc_ir::core::VerifyError;
 use odc_ir::program::Program;
 use odc_ir::{graph, loops, tensor};
-use odc_onnx::{Diagnostic, ImportOptions, Model};
+use odc_onnx::{Diagnostic, Fixed, ImportOptions, Model};
 use odc_passes::canonicalise;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -49,6 +49,8 @@ pub struct Options {
     pub level: OptLevel,
     /// By a dim's name: a size, bounds (`1..128`) or an expression of other dims.
     pub dims: BTreeMap<String, String>,
+    /// By an input's name: its value, which makes it a constant.
+    pub fix: BTreeMap<String, Fixed>,
     /// Threads that compile kernels. The result does not depend on it.
     pub threads: usize,
 }
@@ -59,6 +61,7 @@ impl Default for Options {
             targets: AnyTarget::parse("cpu").into_iter().collect(),
             level: OptLevel::default(),
             dims: BTreeMap::new(),
+            fix: BTreeMap::new(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -172,14 +175,14 @@ pub fn compile_with(model: &Path, options: &Options, report: Report<'_>) -> Resu
     compile_model(&model, name, options, report)
 }
 
-pub(crate) fn import(model: &Model, dims: &BTreeMap<String, String>) -> Result<graph::Module, CompileError> {
-    let options = ImportOptions { dims: dims.clone(), ..ImportOptions::default() };
+pub(crate) fn import(model: &Model, options: &Options) -> Result<graph::Module, CompileError> {
+    let options = ImportOptions { dims: options.dims.clone(), fix: options.fix.clone(), ..ImportOptions::default() };
     odc_onnx::import(model, &options).map_err(CompileError::Import)
 }
 
 fn compile_model(model: &Model, name: &str, options: &Options, report: Report<'_>) -> Result<Compiled, CompileError> {
     report("importing", 0, 0);
-    let mut graph = import(model, &options.dims)?;
+    let mut graph = import(model, options)?;
     graph.name = name.into();
     compile_graph_with(graph, options, report)
 }

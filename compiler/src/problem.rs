@@ -33,11 +33,14 @@ pub struct Problem {
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// Inputs of the model that `--fix` would have to give.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<String>,
 }
 
 impl Problem {
     pub fn new(code: &str, message: impl fmt::Display) -> Problem {
-        Problem { code: code.into(), node: None, op: None, message: message.to_string(), help: None }
+        Problem { code: code.into(), node: None, op: None, message: message.to_string(), help: None, inputs: vec![] }
     }
     pub fn help(mut self, help: impl Into<String>) -> Problem {
         self.help = Some(help.into());
@@ -85,7 +88,7 @@ impl fmt::Display for Problem {
 
 impl From<odc_onnx::Diagnostic> for Problem {
     fn from(d: odc_onnx::Diagnostic) -> Problem {
-        Problem { code: d.code.as_str().into(), node: d.node, op: d.op, message: d.message, help: d.help }
+        Problem { code: d.code.as_str().into(), node: d.node, op: d.op, message: d.message, help: d.help, inputs: d.inputs }
     }
 }
 

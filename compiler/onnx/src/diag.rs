@@ -62,6 +62,8 @@ codes! {
     BadFunction = "ODC0125",
     /// An input or output of the graph has no usable type.
     BadSignature = "ODC0126",
+    /// A `--fix` option does not fit the model.
+    BadFix = "ODC0127",
 }
 
 impl fmt::Display for Code {
@@ -77,19 +79,27 @@ pub struct Fault {
     pub code: Code,
     pub message: String,
     pub help: Option<String>,
+    /// Inputs of the model that would have to be known when compiling.
+    pub inputs: Vec<String>,
 }
 
 impl Fault {
     pub fn new(code: Code, message: impl Into<String>) -> Fault {
-        Fault { code, message: message.into(), help: None }
+        Fault { code, message: message.into(), help: None, inputs: vec![] }
     }
     pub fn help(mut self, help: impl Into<String>) -> Fault {
         self.help = Some(help.into());
         self
     }
+    /// The problem goes away when these inputs of the model get their values at compile time.
+    pub fn fixable(self, inputs: Vec<String>) -> Fault {
+        let Some(first) = inputs.first() else { return self };
+        let help = format!("if its value is always the same, give it when compiling: --fix {}=VALUE", first.escape_debug());
+        Fault { help: Some(help), inputs, ..self }
+    }
     /// The diagnostic for a problem of the model as a whole.
     pub fn of_model(self) -> Diagnostic {
-        Diagnostic { code: self.code, node: None, op: None, message: self.message, help: self.help }
+        Diagnostic { code: self.code, node: None, op: None, message: self.message, help: self.help, inputs: self.inputs }
     }
     pub fn at(self, node: &str, op: &str) -> Diagnostic {
         Diagnostic { node: Some(node.to_owned()), op: Some(op.to_owned()), ..self.of_model() }
@@ -106,6 +116,8 @@ pub struct Diagnostic {
     pub op: Option<String>,
     pub message: String,
     pub help: Option<String>,
+    /// Inputs of the model that would have to be known when compiling.
+    pub inputs: Vec<String>,
 }
 
 impl fmt::Display for Diagnostic {

@@ -6,6 +6,7 @@ use crate::mapped::{FileError, map_file};
 use crate::proto::ModelProto;
 use bytes::Bytes;
 use prost::Message;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Why a model could not be loaded.
@@ -76,6 +77,12 @@ impl Model {
             Some(_) => Ok(Model { proto, external }),
             None => Err(fail("it holds no graph".into())),
         }
+    }
+
+    /// Names of the graph's inputs in order, without those that only give an initializer a type.
+    pub fn input_names(&self) -> impl Iterator<Item = &str> {
+        let defaults: BTreeSet<&str> = self.proto.graph.iter().flat_map(|g| &g.initializer).map(|t| t.name()).collect();
+        self.proto.graph.iter().flat_map(|g| &g.input).map(|i| i.name()).filter(move |n| !defaults.contains(n))
     }
 
     /// The version of an operator set that the model was written for.

@@ -132,7 +132,14 @@ fn child_failure(out: &std::process::Output) -> Option<Failure> {
     };
     let problem = |p: &Value| {
         let text = |key: &str| p.get(key).and_then(Value::as_str).map(String::from);
-        Some(Problem { code: text("code")?, node: text("node"), op: text("op"), message: text("message")?, help: text("help") })
+        Some(Problem {
+            code: text("code")?,
+            node: text("node"),
+            op: text("op"),
+            message: text("message")?,
+            help: text("help"),
+            inputs: vec![],
+        })
     };
     let problems: Vec<_> = v.get("errors")?.as_array()?.iter().filter_map(problem).collect();
     (!problems.is_empty()).then_some(Failure { exit, problems })
@@ -140,7 +147,7 @@ fn child_failure(out: &std::process::Output) -> Option<Failure> {
 
 fn bench_artifact(args: &Args, path: &Path) -> Result<Map<String, Value>, Failure> {
     let start = Instant::now();
-    let how = CompileArgs { dim: vec![], ..args.compile.clone() };
+    let how = CompileArgs { dim: vec![], fix: vec![], ..args.compile.clone() };
     let mut device = Device::open(path, &how, &args.device)?;
     let load = start.elapsed();
 

@@ -2,9 +2,10 @@
 
 use super::{print, print_json};
 use crate::dims::DimArg;
+use crate::fix::{self, FixArg};
 use crate::pipeline::import;
 use crate::problem::{Exit, Failure, Problem};
-use crate::{CompileError, show};
+use crate::{CompileError, Options, show};
 use odc_ir::graph;
 use odc_onnx::Model;
 use odc_onnx::proto::GraphProto;
@@ -26,6 +27,9 @@ pub struct Args {
     /// Fix a dim of the model (N=4) or bound it ("N in 1..128")
     #[arg(long, value_name = "DIM")]
     dim: Vec<DimArg>,
+    /// Give an input its value: axes=[0,2] or pads=@pads.npy
+    #[arg(long, value_name = "NAME=VALUE")]
+    fix: Vec<FixArg>,
     /// One JSON object: signature, ops, parameters, problems
     #[arg(long)]
     pub json: bool,
@@ -44,6 +48,7 @@ struct Content {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let mut content = Content::default();
     let dims = args.dim.iter().map(|d| (d.name.clone(), d.text.clone())).collect();
+    let options = Options { dims, fix: fix::values(&args.fix)?, ..Options::default() };
     let imported = match Model::open(&args.model) {
         Ok(model) => {
             content.opset = model.opset("");
@@ -51,7 +56,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             if let Some(g) = &model.proto.graph {
                 count(g, &mut content);
             }
-            import(&model, &dims)
+            import(&model, &options)
         }
         Err(e) => Err(CompileError::Import(vec![e.into()])),
     };

@@ -6,6 +6,7 @@ mod blobs;
 mod check;
 mod compile;
 mod device;
+mod fixed;
 mod info;
 mod model;
 mod opt;

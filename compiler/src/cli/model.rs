@@ -1,6 +1,7 @@
 //! What `run`, `verify` and `bench` take: an artifact, or a model that is compiled on the spot, and how to compile it.
 
 use crate::dims::DimArg;
+use crate::fix::{self, FixArg};
 use crate::problem::{Failure, Problem};
 use crate::progress::Progress;
 use crate::{AnyTarget, Compiled, GpuLimits, OptLevel, Options};
@@ -22,6 +23,9 @@ pub struct CompileArgs {
     /// Fix a dim of the model (N=4), bound it ("N in 1..128") or tie it to others (W=2*H)
     #[arg(long, value_name = "DIM")]
     pub dim: Vec<DimArg>,
+    /// Give an input its value: axes=[0,2], scale=0.5 or pads=@pads.npy. It becomes a constant and is no input any more
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub fix: Vec<FixArg>,
     /// Threads that compile kernels; the result does not depend on it
     #[arg(long, value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub compile_threads: Option<u16>,
@@ -39,6 +43,7 @@ impl CompileArgs {
                 return Err(Failure::usage(format!("--dim {} is given twice", d.name)));
             }
         }
+        options.fix = fix::values(&self.fix)?;
         if let Some(n) = self.compile_threads {
             options.threads = usize::from(n);
         }
@@ -100,6 +105,10 @@ pub fn artifact_bytes(path: &Path, args: &CompileArgs) -> Result<ArtifactBytes, 
     if let Some(d) = args.dim.first() {
         let help = "give --dim to `odc compile`";
         return Err(Problem::usage(format!("--dim {}: an artifact's dims are those of its inputs", d.name)).help(help).into());
+    }
+    if let Some(f) = args.fix.first() {
+        let help = "give --fix to `odc compile`";
+        return Err(Problem::usage(format!("--fix {}: an artifact is compiled already", f.name)).help(help).into());
     }
     Ok(ArtifactBytes::open(path)?)
 }

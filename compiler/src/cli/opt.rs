@@ -4,9 +4,8 @@ use super::{blobs, print};
 use crate::AnyModule;
 use crate::output::{folder_of, write_bytes};
 use crate::passes::{all, apply};
-use crate::pipeline::import;
+use crate::pipeline::{Options, import};
 use crate::problem::{Exit, Failure, Problem};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Apply passes to a module's text
@@ -50,7 +49,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn read(path: &Path) -> Result<AnyModule, Failure> {
     if path.extension().is_some_and(|e| e == "onnx") {
         let model = odc_onnx::Model::open(path).map_err(|e| crate::CompileError::Import(vec![e.into()]))?;
-        return Ok(AnyModule::Graph(import(&model, &BTreeMap::new())?));
+        return Ok(AnyModule::Graph(import(&model, &Options::default())?));
     }
     let text = std::fs::read_to_string(path).map_err(|e| Problem::unreadable(path, e))?;
     AnyModule::parse(&text, &|hash| blobs::find(path, hash)).map_err(|e| Problem::bad_file(path, e).into())

@@ -1,9 +1,11 @@
 //! `odc verify`: whole outputs against expected ones, one line an output.
 
 use super::device::{Device, DeviceArgs};
+use super::fixed::Fitted;
 use super::model::CompileArgs;
 use super::{print, print_json};
 use crate::compare::{Difference, Golden, Tolerance, Tolerances, compare};
+use crate::host_tensor::HostTensor;
 use crate::pb::{self, DataSet};
 use crate::problem::{Exit, Failure, Problem};
 use serde_json::{Value, json};
@@ -12,7 +14,7 @@ use std::path::PathBuf;
 /// Compare a model's outputs with expected ones
 #[derive(clap::Args)]
 #[command(after_help = "\
-DIR is a folder test_data_set_K with input_I.pb and output_I.pb, or holds several of them.
+An input that must be known when compiling, such as axes or a shape, takes its value from the data set. DIR is a folder test_data_set_K with input_I.pb and output_I.pb, or holds several of them.
 An element is right when |got - want| <= A + R * |want|. Without a tolerance, floats get R = 1e-3 and A = 1e-5, and
 integers must be equal.
 
@@ -106,11 +108,17 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     for folder in &args.data {
         sets.extend(pb::data_sets(folder)?);
     }
-    let mut device = Device::open(&args.model, &args.compile, &args.device)?;
+    let mut model = Fitted::new(&args.model, &args.compile, &args.device)?;
     let mut rows = vec![];
     for (k, set) in sets.iter().enumerate() {
         let from = rows.len();
-        rows.extend(verify(&mut device, set, set.number.unwrap_or(k), &tolerances)?);
+        let mut inputs = pb::named(&set.inputs, model.input_names())?;
+        let news = model.fit(&set.inputs, &mut inputs)?;
+        if let (Some(news), false) = (news, args.json) {
+            print(news)?;
+        }
+        let device = model.device()?;
+        rows.extend(verify(device, set, &inputs, set.number.unwrap_or(k), &tolerances)?);
         if !args.json {
             rows.iter().skip(from).try_for_each(print)?;
         }
@@ -118,7 +126,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let wrong = rows.iter().filter(|r| !r.passes()).count();
     if args.json {
         let worst = rows.iter().filter_map(|r| r.result.as_ref().ok()).map(|d| d.rel_err).fold(0.0, f64::max);
-        print_json(&json!({ "ok": wrong == 0, "rel_err": worst, "outputs": rows.iter().map(Row::json).collect::<Vec<_>>() }))?;
+        print_json(
+            &json!({ "ok": wrong == 0, "rel_err": worst, "fixed": model.fixed(), "outputs": rows.iter().map(Row::json).collect::<Vec<_>>() }),
+        )?;
     }
     if wrong == 0 {
         return Ok(());
@@ -127,11 +137,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     Err(Failure::new(Exit::Differ, Problem::new("ODC0701", what)))
 }
 
-fn verify(device: &mut Device, set: &DataSet, case: usize, tol: &Tolerances) -> Result<Vec<Row>, Failure> {
+type Named = (String, HostTensor);
+
+fn verify(device: &mut Device, set: &DataSet, inputs: &[Named], case: usize, tol: &Tolerances) -> Result<Vec<Row>, Failure> {
     let manifest = device.manifest();
-    let names = |list: &[odc_format::TensorInfo]| list.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
-    let (in_names, out_names) = (names(&manifest.inputs), names(&manifest.outputs));
-    let inputs = pb::named(&set.inputs, &in_names)?;
+    let out_names: Vec<_> = manifest.outputs.iter().map(|t| t.name.clone()).collect();
     let wanted = pb::named(&set.outputs, &out_names)?;
     let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
     let outputs = device.run(&views).map_err(|e| in_set(e, set))?;

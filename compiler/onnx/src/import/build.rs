@@ -1,10 +1,11 @@
 //! The graph function under construction: emits operations, and turns known elements and constants into values when needed.
 
 use super::dims::Dims;
-use super::value::{Elem, Missing, Val};
+use super::value::{Elem, MAX_KNOWN, Missing, Val};
 use crate::diag::{Code, Fault};
-use odc_ir::core::{Const, DType, Dim, Loc, Scalar, TensorType, Type, Value};
+use odc_ir::core::{Const, DType, Dim, Loc, Scalar, TensorType, Type, Value, element_count};
 use odc_ir::graph::{BinaryFn, Func, Module, Op, Operation};
+use std::collections::BTreeSet;
 
 pub struct Build {
     pub dims: Dims,
@@ -55,6 +56,30 @@ impl Build {
         };
         v.set_value(x);
         Ok(x)
+    }
+
+    /// The small inputs of the model that alone decide a value; none if larger ones have a part in it.
+    pub fn inputs_behind(&self, v: &Val) -> Vec<String> {
+        let (mut names, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        let mut open: Vec<Value> = v.value().into_iter().collect();
+        while let Some(v) = open.pop() {
+            if !seen.insert(v) {
+                continue;
+            }
+            if let Some(k) = self.func.body.args.iter().position(|a| *a == v) {
+                let ty = self.func.ty(v);
+                let small = ty.static_shape().and_then(|s| element_count(&s)).map_or(ty.rank() == 1, |n| n <= MAX_KNOWN);
+                match self.func.param_names.get(k) {
+                    Some(name) if small => drop(names.insert(name.clone())),
+                    _ => return vec![],
+                }
+            } else {
+                // Values are numbered in the order of their operations.
+                let k = self.ops.partition_point(|o| o.results.last().is_some_and(|r| *r < v));
+                open.extend(self.ops.get(k).filter(|o| o.results.contains(&v)).into_iter().flat_map(|o| o.operands.iter().copied()));
+            }
+        }
+        names.into_iter().collect()
     }
 
     fn constant(&mut self, c: Const, ty: &TensorType) -> Value {

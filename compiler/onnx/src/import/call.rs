@@ -120,7 +120,8 @@ impl Call<'_, '_> {
     pub fn sizes(&self, v: &Val, what: &str) -> Got<Vec<Dim>> {
         v.known_ints().ok_or_else(|| {
             let f = Fault::new(Code::DataDependentShape, format!("{what} must be known when compiling, but depends on data"));
-            f.help("only sizes computed from shapes and constants are supported; export the model without data-dependent shapes")
+            let f = f.help("only sizes computed from shapes and constants are supported; export the model without data-dependent shapes");
+            f.fixable(self.build.inputs_behind(v))
         })
     }
     pub fn const_ints(&self, v: &Val, what: &str) -> Got<Vec<i64>> {
@@ -135,7 +136,7 @@ impl Call<'_, '_> {
     pub fn const_float(&self, v: &Val, what: &str) -> Got<f64> {
         match v.const_floats().as_deref() {
             Some([x]) => Ok(*x),
-            _ => Err(unsupported_use(format!("{what} must be one constant"))),
+            _ => Err(unsupported_use(format!("{what} must be one constant")).fixable(self.build.inputs_behind(v))),
         }
     }
 
@@ -181,6 +182,10 @@ impl Call<'_, '_> {
         let compare = matches!(f, BinaryFn::Eq | BinaryFn::Ne | BinaryFn::Lt | BinaryFn::Le | BinaryFn::Gt | BinaryFn::Ge);
         let shape = self.broadcast(&[a.shape(), b.shape()])?;
         self.emit(Op::Binary { f }, &[a, b], if compare { DType::Bool } else { dt }, shape)
+    }
+    /// A known value as another type, so that sizes may be written as floats.
+    pub fn cast_known(&self, x: Val, dtype: DType) -> Val {
+        super::known::cast(&x, dtype, &self.build.dims).unwrap_or(x)
     }
     pub fn cast(&mut self, x: &Val, dtype: DType) -> Got<Val> {
         if x.dtype() == dtype { Ok(x.clone()) } else { self.emit(Op::Cast {}, &[x], dtype, x.shape().to_vec()) }

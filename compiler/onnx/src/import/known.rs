@@ -87,6 +87,7 @@ fn unary_elem(f: UnaryFn, e: &Elem) -> Option<Elem> {
         (UnaryFn::Not, e) => e.as_bool().map(|b| Elem::bool(!b)),
         (UnaryFn::Sqrt, Elem::Float(x)) => Some(Elem::Float(x.sqrt())),
         (UnaryFn::Abs, Elem::Float(x)) => Some(Elem::Float(x.abs())),
+        (UnaryFn::Abs, Elem::Int(d)) => d.as_const()?.checked_abs().map(Elem::int),
         (UnaryFn::Reciprocal, Elem::Float(x)) => Some(Elem::Float(1.0 / x)),
         (UnaryFn::Floor, Elem::Float(x)) => Some(Elem::Float(x.floor())),
         (UnaryFn::Ceil, Elem::Float(x)) => Some(Elem::Float(x.ceil())),

@@ -6,11 +6,13 @@ pub mod call;
 pub mod dims;
 mod equal;
 mod expr;
+mod fix;
 mod flatten;
 pub mod known;
 pub mod options;
 pub mod value;
 
+pub use fix::Fixed;
 pub use flatten::Limits;
 pub use options::ImportOptions;
 
@@ -82,7 +84,9 @@ impl<'m> Round<'m> {
     fn run(&self, facts: Facts, before: &[Diagnostic]) -> Pass {
         let mut out = before.to_vec();
         let initializers: BTreeSet<&str> = self.graph.initializer.iter().map(|t| t.name()).collect();
-        let inputs: Vec<&ValueInfoProto> = self.graph.input.iter().filter(|i| !initializers.contains(i.name())).collect();
+        let fixed = fix::values(&self.graph.input, &self.options.fix, &mut out);
+        let is_input = |i: &&ValueInfoProto| !initializers.contains(i.name()) && !fixed.contains_key(i.name());
+        let inputs: Vec<&ValueInfoProto> = self.graph.input.iter().filter(is_input).collect();
         let (types, dims, shapes) = self.signature(&inputs, facts, &mut out);
         let mut build = Build::new(self.graph.name(), dims);
         let mut values: BTreeMap<&str, Val> = BTreeMap::new();
@@ -91,7 +95,7 @@ impl<'m> Round<'m> {
             let v = build.func.param(i.name(), ty.clone());
             values.insert(i.name(), Val::graph(ty, v));
         }
-        for t in &self.graph.initializer {
+        for t in self.graph.initializer.iter().filter(|t| !fixed.contains_key(t.name())) {
             match call::constant(t, &self.model.external) {
                 Ok(v) => drop(values.insert(t.name(), v)),
                 Err(f) => {
@@ -100,6 +104,7 @@ impl<'m> Round<'m> {
                 }
             }
         }
+        values.extend(fixed);
         let declared: BTreeMap<&str, &ValueInfoProto> =
             self.graph.value_info.iter().chain(&self.graph.output).map(|v| (v.name(), v)).collect();
         for step in self.steps {
@@ -191,7 +196,7 @@ impl<'m> Round<'m> {
         let broken = inputs.iter().flatten().any(Val::is_broken);
         let mut call = Call { build, node: &step.node, attrs: &attrs, opset, inputs, external: &self.model.external };
         let result: Out = (row.run)(&mut call);
-        for f in std::mem::take(&mut build.dims.doubts) {
+        for f in std::mem::take(&mut call.build.dims.doubts) {
             report(f);
         }
         match result {
@@ -204,7 +209,13 @@ impl<'m> Round<'m> {
                 }
                 Some(v)
             }
-            Err(f) => {
+            Err(mut f) => {
+                // Where the handler does not say which operand it needs, it is one of its integers.
+                if f.code == Code::DataDependentShape && f.inputs.is_empty() {
+                    let operands = call.inputs.iter().flatten().filter(|v| v.dtype().is_int() && v.known.is_none());
+                    let behind = operands.flat_map(|v| call.build.inputs_behind(v)).collect();
+                    f = f.fixable(behind);
+                }
                 // An operand of a failed node has no known sizes: that is reported where it failed.
                 if f.code != Code::DataDependentShape || !broken {
                     report(f);

@@ -1,5 +1,6 @@
 //! What the caller may say about an import: sizes to fix, rename or bound, and limits.
 
+use super::fix::Fixed;
 use super::flatten::Limits;
 use crate::diag::{Code, Fault};
 use std::collections::BTreeMap;
@@ -9,6 +10,8 @@ pub struct ImportOptions {
     /// By a dim's name (as in the model, or as odc shows it; `<input>_d<axis>` for dims without a name): a size (`4`), bounds
     /// (`1..128`, both included, or `1..`), another name, or an expression over the model's names (`2*h`).
     pub dims: BTreeMap<String, String>,
+    /// By an input's name: its value, which makes it a constant of the model.
+    pub fix: BTreeMap<String, Fixed>,
     pub limits: Limits,
 }
 

@@ -125,6 +125,7 @@ pub fn scatter_elements(c: &mut Call) -> Out {
 
 pub fn one_hot(c: &mut Call) -> Out {
     let (ind, depth, values) = (c.input(0)?, c.input(1)?, c.input(2)?);
+    let depth = c.cast_known(depth, DType::I64);
     let depth = match c.sizes(&depth, "the depth")?.as_slice() {
         [d] => d.clone(),
         _ => return Err(operand("the depth must be one number")),

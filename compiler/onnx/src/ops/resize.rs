@@ -80,7 +80,9 @@ pub fn resize(c: &mut Call) -> Out {
 
 /// Shape and scale of each axis: `floor(size * scale)`.
 fn by_scales(c: &Call, x: &Val, axes: &[usize], scales: &Val) -> Got<(Vec<Dim>, Vec<f64>)> {
-    let known = scales.known.as_ref().ok_or_else(|| unsupported_use("the scales must be known when compiling, but depend on data"))?;
+    let known = scales.known.as_ref().ok_or_else(|| {
+        unsupported_use("the scales must be known when compiling, but depend on data").fixable(c.build.inputs_behind(scales))
+    })?;
     if known.len() != axes.len() {
         return Err(operand(format!("{} scales for {} axes", known.len(), axes.len())));
     }

@@ -216,7 +216,8 @@ fn count(c: &Call, start: &Val, limit: &Val, step: &Val) -> Got<Dim> {
     let one = |v: &Val| v.known.as_ref().and_then(|k| k.first().cloned());
     let unknown = || {
         let f = Fault::new(Code::DataDependentShape, "start, limit and delta must be known when compiling, but depend on data");
-        f.help("only sizes computed from shapes and constants are supported")
+        let behind = [start, limit, step].into_iter().filter(|v| v.known.is_none()).flat_map(|v| c.build.inputs_behind(v));
+        f.help("only sizes computed from shapes and constants are supported").fixable(behind.collect())
     };
     let (Some(a), Some(b), Some(s)) = (one(start), one(limit), one(step)) else { return Err(unknown()) };
     if let (Some(a), Some(b), Some(s)) = (a.as_float(), b.as_float(), s.as_float())

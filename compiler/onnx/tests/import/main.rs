@@ -4,6 +4,7 @@ mod bad;
 mod damage;
 mod dims;
 mod elementwise;
+mod fixed;
 mod functions;
 mod linear;
 mod net;
