@@ -97,9 +97,12 @@ impl AnyModule {
     /// The results by name, by the level's interpreter.
     pub fn run(&self, inputs: &[(String, TensorValue)]) -> Result<Vec<(String, TensorValue)>, InterpError> {
         let named = |names: &[String], values: Vec<TensorValue>| names.iter().cloned().zip(values).collect();
+        fn outputs<L: odc_ir::core::Level>(f: Option<&odc_ir::core::Func<L>>) -> Vec<String> {
+            f.into_iter().flat_map(|f| f.outputs().map(|(name, _)| name.clone())).collect()
+        }
         match self {
-            AnyModule::Graph(m) => Ok(named(m.main().map_or(&[], |f| &f.result_names), graph::interp::run(m, inputs)?)),
-            AnyModule::Tensor(m) => Ok(named(m.main().map_or(&[], |f| &f.result_names), tensor::interp::run(m, inputs)?)),
+            AnyModule::Graph(m) => Ok(named(&outputs(m.main()), graph::interp::run(m, inputs)?)),
+            AnyModule::Tensor(m) => Ok(named(&outputs(m.main()), tensor::interp::run(m, inputs)?)),
             AnyModule::Program(p) => {
                 let names: Vec<String> = p.outputs.iter().map(|(port, _)| port.name.clone()).collect();
                 Ok(named(&names, program::run(p, inputs)?))

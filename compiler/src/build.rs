@@ -25,6 +25,9 @@ pub struct Build {
 
 impl Build {
     pub(crate) fn new(graph: &graph::Module, machine: Machine, level: OptLevel, report: Report<'_>) -> Result<Build, CompileError> {
+        if matches!(machine, Machine::Gpu(_)) {
+            refuse(sizes_from_data(graph))?;
+        }
         report("lowering to tensor ops", 0, 0);
         let failed = |e: lower_tensor::LowerError| CompileError::one(Problem::new("ODC0300", &e).at(&e.loc));
         let tensor = match machine {
@@ -63,6 +66,19 @@ impl Build {
         m.funcs.clone_from(&self.program.kernels);
         m
     }
+}
+
+/// What a GPU cannot run: it would have to wait for the number before it knows what to dispatch.
+fn sizes_from_data(graph: &graph::Module) -> Vec<Problem> {
+    let said = graph.main().into_iter().flat_map(|f| f.sizes().map(move |s| (f, s)));
+    let problem = |(f, (v, size)): (&graph::Func, (_, _))| {
+        let by = f.body.ops.iter().find(|o| o.results.contains(&v)).map_or_else(String::new, |o| o.loc.to_string());
+        let size: odc_ir::core::Dim = size;
+        Problem::new("ODC0313", format!("the size {size} depends on data, which GPU programs do not support"))
+            .at(by)
+            .help("compile the model for cpu, or cut it before this node and run the rest there")
+    };
+    said.map(problem).collect()
 }
 
 /// Kernels and plan for dispatches with their schedules.

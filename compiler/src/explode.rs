@@ -135,6 +135,7 @@ fn manifest(
             "kernel": kernel, "buffers": buffers.iter().map(place).collect::<Vec<_>>(), "bytes": bytes.iter().map(number).collect::<Vec<_>>(),
             "dims": dims.iter().map(number).collect::<Vec<_>>(), "grid": if gpu { grid(n) } else { number(n) },
         }),
+        Command::Size { size, from } => json!({ "size": size.to_string(), "from": place(from) }),
         Command::Copy { src, dst, bytes } => json!({ "copy": place(src), "to": place(dst), "bytes": number(bytes) }),
     };
     let port = |port: &Port| json!({ "name": port.name, "dtype": port.ty.dtype.to_string(), "shape": port.ty.shape.iter().map(number).collect::<Vec<_>>() });

@@ -22,8 +22,23 @@ pub(crate) enum Place {
 
 #[derive(Debug)]
 pub(crate) enum Step {
-    Dispatch { kernel: usize, buffers: Range<usize>, dims: Range<usize>, grid: i64, grain: i64 },
-    Copy { src: Place, dst: Place, bytes: usize },
+    Dispatch {
+        kernel: usize,
+        buffers: Range<usize>,
+        dims: Range<usize>,
+        grid: i64,
+        grain: i64,
+    },
+    Copy {
+        src: Place,
+        dst: Place,
+        bytes: usize,
+    },
+    /// The number there is a size; what comes after is bound anew.
+    Size {
+        index: usize,
+        from: Place,
+    },
 }
 
 #[derive(Debug)]
@@ -49,6 +64,12 @@ pub(crate) struct Plan {
     pub scratch: usize,
     /// The most buffers that a dispatch has.
     pub max_buffers: usize,
+    /// The shape program's results.
+    slots: Vec<i64>,
+    /// For each: how many sizes must have been said; empty where no data decides sizes.
+    waits: Vec<u32>,
+    /// What the size commands of this run have said.
+    said: Vec<i64>,
 }
 
 impl Plan {
@@ -65,7 +86,9 @@ impl Plan {
     /// Inputs have the right ranks already.
     pub(crate) fn new<'a>(model: &Loaded, input: impl Fn(usize) -> TensorView<'a>) -> Result<Plan, RunError> {
         let manifest = &model.manifest;
-        let slots = evaluate(manifest, &|i| input(i).shape)?;
+        let says = model.target.commands.iter().any(|c| matches!(c, Command::Size { .. }));
+        let waits = if says { manifest.shape_program.waits() } else { Vec::new() };
+        let slots = evaluate(manifest, &|i| input(i).shape, &waits)?;
         let mut plan = Plan {
             key: (0..manifest.inputs.len()).flat_map(|i| input(i).shape.iter().copied()).collect(),
             input_bytes: Vec::new(),
@@ -77,6 +100,9 @@ impl Plan {
             arena: 0,
             scratch: 0,
             max_buffers: 0,
+            slots: Vec::new(),
+            waits,
+            said: Vec::new(),
         };
         for (i, info) in manifest.inputs.iter().enumerate() {
             let bytes = byte_size(info, input(i).shape);
@@ -90,8 +116,55 @@ impl Plan {
         }
         let too_large = |what: &str| RunError::TooLarge { what: what.to_string() };
         plan.scratch = plan.scratch.checked_next_multiple_of(ALIGN).ok_or_else(|| too_large("scratch"))?;
+        plan.fill(model, &slots)?;
+        plan.slots = slots;
+        Ok(plan)
+    }
+
+    /// A run begins: nothing is said yet.
+    pub(crate) fn begin(&mut self) {
+        self.said.clear();
+    }
+
+    /// Takes in what the `index`-th size command says, and binds everything again. It allocates nothing.
+    pub(crate) fn say<'a>(
+        &mut self,
+        model: &Loaded,
+        index: usize,
+        value: i64,
+        input: impl Fn(usize) -> TensorView<'a>,
+    ) -> Result<(), RunError> {
+        let program = &model.manifest.shape_program;
+        self.said.truncate(index);
+        self.said.push(value);
+        let dim = |i: u32, axis: u32| input(i as usize).shape.get(axis as usize).and_then(|&d| i64::try_from(d).ok());
+        let mut slots = core::mem::take(&mut self.slots);
+        let evaluated = program.evaluate_said(dim, &self.said, &mut slots);
+        let due = self.said.len() as u32;
+        let failed = program.checks.iter().find(|c| waits_of(&self.waits, &c.condition) == due && c.condition.holds(&slots) == Some(false));
+        let result = match (failed, evaluated) {
+            (Some(check), _) => Err(RunError::CheckFailed { what: format!("{} (here {value})", check.what) }),
+            (None, Err(e)) => Err(RunError::TooLarge { what: e.to_string() }),
+            (None, Ok(())) => self.fill(model, &slots),
+        };
+        self.slots = slots;
+        result
+    }
+
+    /// Steps and outputs under the values of the slots.
+    fn fill(&mut self, model: &Loaded, slots: &[i64]) -> Result<(), RunError> {
+        let manifest = &model.manifest;
+        let sizes = Sizes { slots, manifest };
+        let plan = self;
+        plan.steps.clear();
+        plan.buffers.clear();
+        plan.dims.clear();
+        plan.outputs.clear();
+        plan.output_shapes.clear();
+        let too_large = |what: &str| RunError::TooLarge { what: what.to_string() };
+        let mut said = 0;
         for (at, command) in model.target.commands.iter().enumerate() {
-            let step = plan.step(&sizes, command).map_err(|e| match e {
+            let step = plan.step(&sizes, command, &mut said).map_err(|e| match e {
                 RunError::BadPlan { what } => RunError::BadPlan { what: format!("command {at}: {what}") },
                 other => other,
             })?;
@@ -108,10 +181,10 @@ impl Plan {
             let place = plan.place(&sizes, buffer, bytes)?;
             plan.outputs.push(OutputPlan { place, bytes, shape });
         }
-        Ok(plan)
+        Ok(())
     }
 
-    fn step(&mut self, sizes: &Sizes, command: &Command) -> Result<Step, RunError> {
+    fn step(&mut self, sizes: &Sizes, command: &Command, said: &mut usize) -> Result<Step, RunError> {
         match command {
             Command::Dispatch(d) => {
                 let (b, n) = (self.buffers.len(), self.dims.len());
@@ -132,6 +205,10 @@ impl Plan {
             Command::Copy { src, dst, bytes } => {
                 let bytes = sizes.size(*bytes, "a copy")?;
                 Ok(Step::Copy { src: self.place(sizes, *src, bytes)?, dst: self.place(sizes, *dst, bytes)?, bytes })
+            }
+            Command::Size { from } => {
+                *said += 1;
+                Ok(Step::Size { index: *said - 1, from: self.place(sizes, *from, size_of::<i64>())? })
             }
         }
     }
@@ -159,6 +236,11 @@ impl Plan {
     }
 }
 
+/// How many sizes must have been said before the condition is one.
+fn waits_of(waits: &[u32], c: &odc_format::Condition) -> u32 {
+    c.reads().filter_map(|s| waits.get(s.index()).copied()).max().unwrap_or(0)
+}
+
 /// The shape program's results.
 pub(crate) struct Sizes<'a> {
     pub slots: &'a [i64],
@@ -183,8 +265,9 @@ pub(crate) fn byte_size(info: &TensorInfo, shape: &[usize]) -> Option<usize> {
     (bytes <= isize::MAX as usize).then_some(bytes)
 }
 
-/// Runs the shape program and refuses shapes that the model was not compiled for.
-pub(crate) fn evaluate<'a>(m: &Manifest, input: &impl Fn(usize) -> &'a [usize]) -> Result<Vec<i64>, RunError> {
+/// Runs the shape program and refuses shapes that the model was not compiled for. What `waits` for sizes that data decides is not
+/// checked yet.
+pub(crate) fn evaluate<'a>(m: &Manifest, input: &impl Fn(usize) -> &'a [usize], waits: &[u32]) -> Result<Vec<i64>, RunError> {
     let dim = |i: u32, axis: u32| input(i as usize).get(axis as usize).and_then(|&d| i64::try_from(d).ok());
     for (i, info) in m.inputs.iter().enumerate() {
         let shape = input(i);
@@ -212,7 +295,7 @@ pub(crate) fn evaluate<'a>(m: &Manifest, input: &impl Fn(usize) -> &'a [usize]) 
             }
         }
     }
-    for s in &m.symbols {
+    for s in m.symbols.iter().filter(|s| waits.get(s.slot.index()).is_none_or(|w| *w == 0)) {
         let bad = |&v: &i64| v < s.lo || v > s.hi || v.checked_rem(s.multiple_of) != Some(0);
         if let Some(value) = get(s.slot).filter(bad) {
             let hi = if s.hi == i64::MAX { String::new() } else { s.hi.to_string() };
@@ -221,7 +304,8 @@ pub(crate) fn evaluate<'a>(m: &Manifest, input: &impl Fn(usize) -> &'a [usize]) 
             return Err(RunError::DimOutOfBounds { symbol: s.name.clone(), value, expected });
         }
     }
-    if let Some(check) = m.shape_program.checks.iter().find(|c| c.condition.holds(&slots) == Some(false)) {
+    let refused = |c: &&odc_format::Check| waits_of(waits, &c.condition) == 0 && c.condition.holds(&slots) == Some(false);
+    if let Some(check) = m.shape_program.checks.iter().find(refused) {
         return Err(RunError::CheckFailed { what: check.what.clone() });
     }
     evaluated.map_err(|e| RunError::TooLarge { what: e.to_string() })?;

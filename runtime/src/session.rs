@@ -161,9 +161,10 @@ impl Session {
         self.check_types(&input)?;
         self.select_plan(&input)?;
         let model = &self.artifact.0;
-        let Some(plan) = self.plans.first() else {
+        let Some(plan) = self.plans.first_mut() else {
             return Ok(());
         };
+        plan.begin();
         self.inputs.clear();
         for (i, (info, &need)) in model.manifest.inputs.iter().zip(&plan.input_bytes).enumerate() {
             let view = input(i);
@@ -175,8 +176,16 @@ impl Session {
         }
         let places = Places { weights: model.weights().as_ptr(), arena: self.arena.ptr(), inputs: &self.inputs };
         let scratch = self.arena.ptr().wrapping_add(arena_space(plan.arena).unwrap_or(0));
-        for step in &plan.steps {
+        let mut at = 0;
+        while let Some(step) = plan.steps.get(at) {
+            at += 1;
             match step {
+                Step::Size { index, from } => {
+                    let (index, from) = (*index, places.get(*from).cast::<i64>());
+                    // SAFETY: binding found eight bytes inside its memory; inputs are aligned to their elements, the rest better.
+                    let value = unsafe { from.read_unaligned() };
+                    plan.say(model, index, value, &input)?;
+                }
                 Step::Copy { src, dst, bytes } => {
                     // SAFETY: binding found both inside their memory; the destination is in the arena.
                     unsafe { core::ptr::copy(places.get(*src), places.get(*dst), *bytes) };

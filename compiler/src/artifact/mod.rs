@@ -10,8 +10,8 @@ use crate::problem::Problem;
 use crate::target::AnyTarget;
 use bytes::Bytes;
 use odc_format::{Check, Condition, Digests, Manifest, ShapeProgram, SymbolInfo};
-use odc_ir::core::Dim;
-use odc_ir::program::{Program, ShapeCode};
+use odc_ir::core::{Dim, Sym, counted};
+use odc_ir::program::{Command, Program, ShapeCode};
 use sizes::{Sizes, instr};
 use std::collections::BTreeSet;
 use target::Assembly;
@@ -43,7 +43,8 @@ pub fn assemble(targets: &[TargetCode<'_>]) -> Result<Parts, Problem> {
     let infos = weights.infos()?;
 
     let mut symbols = vec![];
-    for (s, facts) in model.symbols.iter().filter(|(_, f)| f.origin.is_some()) {
+    let said = |s: &Sym| model.commands.iter().any(|c| matches!(c, Command::Size { size, .. } if size.as_sym() == Some(s)));
+    for (s, facts) in model.symbols.iter().filter(|(s, f)| f.origin.is_some() || f.is_count() && said(s)) {
         let (lo, hi) = (facts.lo, facts.hi.unwrap_or(i64::MAX));
         symbols.push(SymbolInfo { name: s.to_string(), lo, hi, multiple_of: facts.multiple_of, slot: sizes.slot(&Dim::sym(s.name()))? });
     }
@@ -53,6 +54,7 @@ pub fn assemble(targets: &[TargetCode<'_>]) -> Result<Parts, Problem> {
     for c in targets.iter().flat_map(|t| &t.program.checks).filter(|c| seen.insert(c.size.clone())) {
         checks.push(Check { condition: Condition::AtLeast(sizes.slot(&c.size)?, 0), what: c.what.clone() });
     }
+    checks.extend(size_checks(model, &mut sizes)?);
     let (mut programs, mut sections) = (vec![], vec![]);
     for (k, t) in targets.iter().enumerate() {
         let mut a = Assembly { at: k, program: t.program, weights: &weights, sizes: &mut sizes };
@@ -73,4 +75,28 @@ pub fn assemble(targets: &[TargetCode<'_>]) -> Result<Parts, Problem> {
         targets: programs,
     };
     Ok(Parts { manifest, code: sections, weights: weights.list.into_iter().map(|(_, bytes)| bytes).collect() })
+}
+
+/// What must hold of the sizes that data says: bounds of those that are new, equality with those that are known.
+fn size_checks(model: &Program, sizes: &mut Sizes) -> Result<Vec<Check>, Problem> {
+    let said = model.commands.iter().filter_map(|c| if let Command::Size { size, .. } = c { Some(size) } else { None });
+    let mut checks = vec![];
+    for (index, size) in said.enumerate() {
+        let facts = counted(&model.symbols, size).and_then(|s| model.symbols.get(s));
+        let value = sizes.said(index as u32, facts.and_then(|f| f.most.as_ref()).unwrap_or(size))?;
+        let what = match facts.and_then(|f| Some((f.lo, f.most.as_ref()?))) {
+            Some((lo, most)) => {
+                let what = format!("the data-dependent size {size} must be within {lo}..={most}");
+                checks.push(Check { condition: Condition::AtLeast(value, lo), what: what.clone() });
+                let most = sizes.slot(most)?;
+                let least = sizes.least(value, most);
+                checks.push(Check { condition: Condition::Equal(least, value), what });
+                continue;
+            }
+            None => format!("a data-dependent size must be {size}"),
+        };
+        let want = sizes.slot(size)?;
+        checks.push(Check { condition: Condition::Equal(value, want), what });
+    }
+    Ok(checks)
 }

@@ -13,6 +13,13 @@ impl Sizes {
         let help = "fix or bound the dim with --dim";
         self.0.dim(d).map(slot).map_err(|e| Problem::new("ODC0330", e).help(help))
     }
+    /// What the `index`-th size command says.
+    pub fn said(&mut self, index: u32, most: &Dim) -> Result<Slot, Problem> {
+        self.0.said(index, most).map(slot).map_err(|e| Problem::new("ODC0330", e))
+    }
+    pub fn least(&mut self, a: Slot, b: Slot) -> Slot {
+        slot(self.0.least(Reg(a.0), Reg(b.0)))
+    }
     pub fn port(&mut self, p: &Port) -> Result<TensorInfo, Problem> {
         Ok(TensorInfo {
             name: p.name.clone(),
@@ -31,6 +38,7 @@ pub fn instr(i: &ShapeInstr) -> Instr {
     match *i {
         ShapeInstr::Const(c) => Instr::Const(c),
         ShapeInstr::InputDim { input, axis } => Instr::InputDim { input, axis },
+        ShapeInstr::Said { index, most } => Instr::Said { index, most: slot(most) },
         ShapeInstr::Add(a, b) => Instr::Add(slot(a), slot(b)),
         ShapeInstr::Sub(a, b) => Instr::Sub(slot(a), slot(b)),
         ShapeInstr::Mul(a, b) => Instr::Mul(slot(a), slot(b)),

@@ -116,6 +116,7 @@ impl Assembly<'_> {
                 grid: self.sizes.slot(grid)?,
                 grain: self.sizes.slot(grain)?,
             }),
+            program::Command::Size { from, .. } => Command::Size { from: self.place(from)? },
             program::Command::Copy { src, dst, bytes } => {
                 Command::Copy { src: self.place(src)?, dst: self.place(dst)?, bytes: self.sizes.slot(bytes)? }
             }

@@ -97,10 +97,8 @@ fn count(g: &GraphProto, c: &mut Content) {
 /// Name and type of inputs and outputs.
 fn signature(m: &graph::Module) -> [Vec<(String, String)>; 2] {
     let Some(f) = m.main() else { return [vec![], vec![]] };
-    let list = |names: &[String], values: &[odc_ir::core::Value]| {
-        names.iter().zip(values).map(|(n, v)| (n.clone(), f.ty(*v).to_string())).collect::<Vec<_>>()
-    };
-    [list(&f.param_names, &f.body.args), list(&f.result_names, &f.body.yields)]
+    let port = |(name, v): (&String, odc_ir::core::Value)| (name.clone(), f.ty(v).to_string());
+    [f.param_names.iter().zip(f.body.args.iter().copied()).map(port).collect(), f.outputs().map(port).collect()]
 }
 
 fn report(c: &Content, m: Option<&graph::Module>, problems: &[Problem]) -> Value {

@@ -1,6 +1,8 @@
 //! Functions of any level: an arena of values, and a tree of blocks that hold operations in order. A block ends by yielding
 //! values; control flow is regions. Passes rebuild functions forward rather than patch use lists.
 
+use super::counts::size_of_result;
+use super::dim::Dim;
 use super::ops::{Effect, Level, OpSet};
 use std::fmt;
 use std::sync::Arc;
@@ -155,6 +157,14 @@ impl<L: Level> Func<L> {
     }
     pub fn ty(&self, v: Value) -> &L::Type {
         &self.types[v.index()]
+    }
+    /// The results that are outputs of the model.
+    pub fn outputs(&self) -> impl Iterator<Item = (&String, Value)> {
+        self.result_names.iter().zip(self.body.yields.iter().copied()).filter(|(name, _)| size_of_result(name).is_none())
+    }
+    /// The results that are values of sizes, with these.
+    pub fn sizes(&self) -> impl Iterator<Item = (Value, Dim)> {
+        self.result_names.iter().zip(&self.body.yields).filter_map(|(name, v)| Some((*v, size_of_result(name)?)))
     }
     /// How often each value is used, by value index.
     pub fn use_counts(&self) -> Vec<u32> {

@@ -1,6 +1,7 @@
 //! The kernel under all three levels: dims, types, values, blocks, op tables, text, verification. It knows no op.
 
 mod attr;
+mod counts;
 mod dim;
 mod dtype;
 mod func;
@@ -17,6 +18,7 @@ mod value;
 mod verify;
 
 pub use attr::Attr;
+pub use counts::{at_ends, counted, counts_of, size_of_result, size_result_name};
 pub use dim::{Atom, Dim, DimError, MAX_TERMS, Monomial, Sym, checked_floordiv};
 pub use dtype::{DType, Scalar};
 pub use func::{Block, Builder, Func, Loc, Operation, Value};

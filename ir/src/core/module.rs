@@ -22,11 +22,13 @@ pub struct Symbol {
     pub hi: Option<i64>,
     pub multiple_of: i64,
     pub origin: Option<Origin>,
+    /// The bound of a size that data decides, which may speak of other symbols: see `counts`.
+    pub most: Option<Dim>,
 }
 
 impl Default for Symbol {
     fn default() -> Self {
-        Symbol { lo: 1, hi: None, multiple_of: 1, origin: None }
+        Symbol { lo: 1, hi: None, multiple_of: 1, origin: None, most: None }
     }
 }
 
@@ -118,7 +120,7 @@ impl<L: Level> Module<L> {
 pub fn symbol_ranges(symbols: &BTreeMap<Sym, Symbol>) -> Ranges {
     let mut r = Ranges::new();
     for (s, f) in symbols {
-        r.set(s.clone(), f.lo, f.hi.map(Dim::from));
+        r.set(s.clone(), f.lo, f.most.clone().or_else(|| f.hi.map(Dim::from)));
     }
     r
 }

@@ -67,12 +67,15 @@ fn symbol(p: &mut Parser<'_>) -> Result<(Sym, Symbol), ParseError> {
     let lo = p.int()?;
     p.expect("..")?;
     let mut k = Symbol { lo, ..Symbol::default() };
-    let after = ["dim", "multiple", "from", "const", "func", "input", "output", "check", "arena", "}"];
+    let after = ["dim", "multiple", "most", "from", "const", "func", "input", "output", "check", "arena", "}"];
     if !after.iter().any(|w| p.peek(w)) {
         k.hi = Some(p.int()?);
     }
     if p.eat("multiple") {
         k.multiple_of = p.int()?;
+    }
+    if p.eat("most") {
+        k.most = Some(p.dim()?);
     }
     if p.eat("from") {
         k.origin = Some(Origin { input: p.string()?, axis: p.index()? });

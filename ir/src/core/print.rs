@@ -161,6 +161,9 @@ pub(crate) fn print_declarations(symbols: &BTreeMap<Sym, Symbol>, consts: &[Cons
         if k.multiple_of != 1 {
             write!(f, " multiple {}", k.multiple_of)?;
         }
+        if let Some(most) = &k.most {
+            write!(f, " most {most}")?;
+        }
         if let Some(o) = &k.origin {
             write!(f, " from \"{}\" {}", o.input.escape_debug(), o.axis)?;
         }

@@ -441,7 +441,7 @@ mod tests {
     fn symbols_are_bound_and_their_facts_checked() {
         let n = Sym::new("n");
         let origin = Some(Origin { input: "x".into(), axis: 0 });
-        let symbols = BTreeMap::from([(n.clone(), Symbol { lo: 2, hi: Some(8), multiple_of: 2, origin })]);
+        let symbols = BTreeMap::from([(n.clone(), Symbol { lo: 2, hi: Some(8), multiple_of: 2, origin, most: None })]);
         let (tx, ty) = (TensorType::new(DType::I64, vec![Dim::from(&n)]), TensorType::new(DType::I64, vec![Dim::from(&n) * 2]));
         let params = [("x", &tx), ("y", &ty)];
         let input = |k: usize| TensorValue::from_i64(&[k], &vec![0; k]).unwrap();

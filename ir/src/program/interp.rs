@@ -2,7 +2,7 @@
 //! every float), so that a wrong lifetime or a wrong place shows in the results.
 
 use super::{BufferRef, Command, Life, Program, lives};
-use crate::core::{Binding, InterpError, TensorValue, bind_inputs};
+use crate::core::{Binding, Dim, InterpError, TensorValue, bind_inputs, counted, counts_of};
 use crate::loops::Func;
 use crate::loops::interp::{Run, SUBGROUP, call};
 use std::ops::Range;
@@ -25,7 +25,7 @@ pub fn run(p: &Program, inputs: &[(String, TensorValue)]) -> Result<Vec<TensorVa
 pub fn run_with(p: &Program, inputs: &[(String, TensorValue)], call: CallKernel<'_>) -> Result<Vec<TensorValue>, InterpError> {
     let params: Vec<_> = p.inputs.iter().map(|i| (i.name.as_str(), &i.ty)).collect();
     let (binding, inputs) = bind_inputs(&p.symbols, &params, inputs)?;
-    for c in &p.checks {
+    for c in p.checks.iter().filter(|c| counts_of(&p.symbols, &c.size).is_empty()) {
         binding.size(&c.size)?;
     }
     let mut m = Memory::new(p, binding, &inputs)?;
@@ -148,7 +148,24 @@ impl<'p> Memory<'p> {
                 self.bytes.copy_within(from.start..from.start + n, to.start);
                 Ok(())
             }
+            Command::Size { size, from } => self.size(size, *from),
         }
+    }
+
+    fn size(&mut self, size: &Dim, from: BufferRef) -> Result<(), InterpError> {
+        let at = self.range(from)?.start;
+        let bytes = at.checked_add(8).and_then(|end| self.bytes.get(at..end)).and_then(|b| b.try_into().ok());
+        let value = i64::from_le_bytes(bytes.ok_or_else(|| fail("size", format!("{from} holds no i64")))?);
+        let symbols = &self.p.symbols;
+        self.binding.learn(symbols, size, value)?;
+        let Some(new) = counted(symbols, size) else { return Ok(()) };
+        // Checks that speak of it wait for the last of their sizes.
+        for c in self.p.checks.iter().filter(|c| c.size.uses(new)) {
+            if counts_of(symbols, &c.size).iter().all(|s| self.binding.get(s).is_some()) {
+                self.binding.size(&c.size)?;
+            }
+        }
+        Ok(())
     }
 
     fn tensor(&self, ty: &crate::core::TensorType, b: BufferRef) -> Result<TensorValue, InterpError> {

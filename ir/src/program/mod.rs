@@ -109,6 +109,11 @@ pub enum Command {
         dst: BufferRef,
         bytes: Dim,
     },
+    /// The number there (`i64`) is this size: the value of a symbol that data decides, or what a known size must be.
+    Size {
+        size: Dim,
+        from: BufferRef,
+    },
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -137,6 +142,7 @@ impl Command {
         match self {
             Command::Dispatch { buffers, reads, .. } => buffers.split_at((*reads as usize).min(buffers.len())),
             Command::Copy { src, dst, .. } => (std::slice::from_ref(src), std::slice::from_ref(dst)),
+            Command::Size { from, .. } => (std::slice::from_ref(from), &[]),
         }
     }
 }
@@ -178,7 +184,7 @@ impl Program {
         let ranges = self.ranges();
         self.commands.iter().fold(Dim::ZERO, |most, c| match c {
             Command::Dispatch { kernel, scratch, .. } if *kernel == k => larger(&ranges, &most, scratch),
-            Command::Dispatch { .. } | Command::Copy { .. } => most,
+            Command::Dispatch { .. } | Command::Copy { .. } | Command::Size { .. } => most,
         })
     }
     /// Which buffers of kernel `k` lie where kernels write, in any of its dispatches. A machine that binds buffers with a mode must
@@ -204,7 +210,7 @@ impl Program {
     pub fn kernel_loc(&self, k: u32) -> Loc {
         self.commands.iter().fold(Loc::none(), |all, c| match c {
             Command::Dispatch { kernel, loc, .. } if *kernel == k => all.fuse(loc),
-            Command::Dispatch { .. } | Command::Copy { .. } => all,
+            Command::Dispatch { .. } | Command::Copy { .. } | Command::Size { .. } => all,
         })
     }
 }

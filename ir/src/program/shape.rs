@@ -1,8 +1,8 @@
 //! Shape code: dims as numbered straight-line instructions, each computed once however many sizes need it. The artifact's
 //! shape program is this, word for word.
 
-use super::Program;
-use crate::core::{Atom, Dim, Monomial, Sym, checked_floordiv};
+use super::{Command, Program};
+use crate::core::{Atom, Dim, Monomial, Sym, checked_floordiv, counted};
 use std::collections::BTreeMap;
 
 /// The result of one instruction.
@@ -16,6 +16,11 @@ pub enum ShapeInstr {
     InputDim {
         input: u32,
         axis: u32,
+    },
+    /// What the `index`-th size command of the program says; `most` until then.
+    Said {
+        index: u32,
+        most: Reg,
     },
     Add(Reg, Reg),
     Sub(Reg, Reg),
@@ -41,6 +46,8 @@ pub struct ShapeCode {
     known: BTreeMap<ShapeInstr, Reg>,
     dims: BTreeMap<Dim, Reg>,
     symbols: BTreeMap<Sym, Source>,
+    /// Sizes that data decides: the size command, and the bound.
+    counts: BTreeMap<Sym, (u32, Dim)>,
 }
 
 /// The size of `axis` of `input` is `factor * symbol + plus`.
@@ -56,6 +63,14 @@ impl ShapeCode {
     /// Empty code over the symbols and inputs of `program`.
     pub fn new(program: &Program) -> Self {
         let mut code = ShapeCode::default();
+        let sizes = program.commands.iter().filter_map(|c| if let Command::Size { size, .. } = c { Some(size) } else { None });
+        for (index, size) in sizes.enumerate() {
+            if let Some(s) = counted(&program.symbols, size)
+                && let Some(most) = program.symbols.get(s).and_then(|f| f.most.clone())
+            {
+                code.counts.entry(s.clone()).or_insert((index as u32, most));
+            }
+        }
         for (s, facts) in &program.symbols {
             let Some(origin) = &facts.origin else { continue };
             let Some(input) = program.inputs.iter().position(|p| p.name == origin.input) else { continue };
@@ -151,6 +166,9 @@ impl ShapeCode {
         let unknown = |s: &Sym| ShapeCodeError::UnknownSymbol { symbol: s.to_string(), dim: whole.to_string() };
         let (x, y) = match a {
             Atom::Sym(s) => {
+                if let Some((index, most)) = self.counts.get(s).cloned() {
+                    return self.said(index, &most);
+                }
                 return self.symbol(s).ok_or_else(|| unknown(s));
             }
             Atom::FloorDiv(x, y) | Atom::Min(x, y) | Atom::Max(x, y) => (self.dim(x)?, self.dim(y)?),
@@ -160,6 +178,16 @@ impl ShapeCode {
             Atom::Min(..) => ShapeInstr::Min(x, y),
             Atom::Max(..) | Atom::Sym(_) => ShapeInstr::Max(x, y),
         }))
+    }
+
+    /// The number that the `index`-th size command says, which is at most `most`.
+    pub fn said(&mut self, index: u32, most: &Dim) -> Result<Reg, ShapeCodeError> {
+        let most = self.dim(most)?;
+        Ok(self.push(ShapeInstr::Said { index, most }))
+    }
+    /// The least of two sizes.
+    pub fn least(&mut self, a: Reg, b: Reg) -> Reg {
+        self.push(ShapeInstr::Min(a, b))
     }
 
     /// An input's size solved for a symbol. That the division leaves no rest is the reader's to check: it compares every axis of
@@ -186,6 +214,7 @@ impl ShapeCode {
             let x = match *i {
                 ShapeInstr::Const(c) => c,
                 ShapeInstr::InputDim { input, axis } => input_dim(input, axis)?,
+                ShapeInstr::Said { most, .. } => at(most)?,
                 ShapeInstr::Add(a, b) => at(a)?.checked_add(at(b)?)?,
                 ShapeInstr::Sub(a, b) => at(a)?.checked_sub(at(b)?)?,
                 ShapeInstr::Mul(a, b) => at(a)?.checked_mul(at(b)?)?,

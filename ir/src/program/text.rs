@@ -67,6 +67,7 @@ impl Display for Command {
                 Ok(())
             }
             Command::Copy { src, dst, bytes } => write!(f, "copy {src} to {dst} size {bytes}"),
+            Command::Size { size, from } => write!(f, "size {size} from {from}"),
         }
     }
 }
@@ -141,6 +142,10 @@ pub fn parse_program(text: &str, blobs: Blobs<'_>) -> Result<Program, ParseError
             let dst = buffer(&mut p)?;
             p.expect("size")?;
             prog.commands.push(Command::Copy { src, dst, bytes: p.dim()? });
+        } else if p.eat("size") {
+            let size = p.dim()?;
+            p.expect("from")?;
+            prog.commands.push(Command::Size { size, from: buffer(&mut p)? });
         } else {
             break;
         }

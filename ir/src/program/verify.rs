@@ -2,7 +2,7 @@
 //! was never written, and at sampled sizes every slot is aligned, inside the arena and apart from all others alive with it.
 
 use super::{ALIGN, BufferRef, Check, Command, Program, lives};
-use crate::core::{Binding, Dim, Sym, Symbol};
+use crate::core::{Binding, Dim, Sym, Symbol, at_ends, counted, counts_of};
 use crate::loops::LoopType;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ pub fn sample_bindings(symbols: &BTreeMap<Sym, Symbol>, checks: &[Check]) -> Vec
         Binding(symbols.iter().enumerate().map(|(k, (s, facts))| (s.clone(), admissible(facts, f(k, facts)))).collect())
     };
     let mut out = vec![];
-    for b in [
+    for mut b in [
         all(&|_, _| 64),
         all(&|_, facts| facts.lo),
         all(&|_, _| 512),
@@ -37,6 +37,12 @@ pub fn sample_bindings(symbols: &BTreeMap<Sym, Symbol>, checks: &[Check]) -> Vec
         all(&|k, _| if k % 2 == 0 { 300 } else { 2 }),
         all(&|k, _| if k % 2 == 0 { 2 } else { 300 }),
     ] {
+        // Sizes that data decides at their greatest.
+        for (s, facts) in symbols.iter().filter(|(_, f)| f.is_count()) {
+            if let Some(Ok(v)) = facts.most.as_ref().map(|_| b.eval(&at_ends(symbols, &Dim::from(s), true))) {
+                b.0.insert(s.clone(), v.max(facts.lo));
+            }
+        }
         let passes = checks.iter().all(|c| b.eval(&c.size).is_ok_and(|v| v >= 0));
         if passes && !out.contains(&b) {
             out.push(b);
@@ -105,6 +111,7 @@ impl Verifier<'_> {
     fn commands(&mut self) {
         let p = self.p;
         let mut written = Written { slots: vec![false; p.slots.len()], outputs: vec![false; p.outputs.len()] };
+        let mut said: BTreeSet<Sym> = BTreeSet::new();
         for (k, c) in p.commands.iter().enumerate() {
             let at = || format!("command {k}: {c}");
             let (reads, writes) = c.accesses();
@@ -130,6 +137,8 @@ impl Verifier<'_> {
                 Command::Dispatch { kernel, buffers, reads, dims, grid, grain, scratch, bytes, .. } => {
                     for d in dims.iter().chain(bytes).chain([grid, grain, scratch]) {
                         self.size(d, at);
+                        let unsaid = counts_of(&p.symbols, d).into_iter().find(|s| !said.contains(s));
+                        self.check(unsaid.is_none(), at, || format!("no command before it says the size {d}"));
                     }
                     self.check(*reads as usize <= buffers.len(), at, || "reads more buffers than it has".into());
                     let counted = bytes.is_empty() || bytes.len() == buffers.len();
@@ -147,6 +156,10 @@ impl Verifier<'_> {
                     self.check(!other, at, || format!("@{} has parameters that are neither buffers nor dims", func.name));
                 }
                 Command::Copy { bytes, .. } => self.size(bytes, at),
+                Command::Size { size, .. } => {
+                    self.size(size, at);
+                    said.extend(counted(&p.symbols, size).cloned());
+                }
             }
         }
         for (k, (port, b)) in p.outputs.iter().enumerate() {

@@ -99,6 +99,7 @@ fn may_join(w: &Work, def: &[Option<usize>], group: &(Vec<usize>, Axes), k: usiz
         Some(d) if !members.contains(&d) => !depends_on(w, def, d, members),
         _ => true,
     }) && !w.users_between(members, k)
+        && !w.sized_by(members, k)
 }
 
 /// Does `v` travel from its producer to `user` within the rows of the first `depth` axes?

@@ -10,7 +10,7 @@ mod inline;
 
 use crate::{Gpu, Machine};
 pub(crate) use group::by_row;
-use odc_ir::core::{Block, Loc, Ranges, Sym, Symbol, Value};
+use odc_ir::core::{Block, Dim, Loc, Ranges, Sym, Symbol, Value, counted};
 use odc_ir::tensor::{self, Func, Module, Op, Operation, Schedule};
 use std::collections::BTreeMap;
 
@@ -22,6 +22,8 @@ struct Work {
     func: Func,
     ranges: Ranges,
     symbols: BTreeMap<Sym, Symbol>,
+    /// Values that say sizes which data decides, and these.
+    counts: Vec<(Value, Sym)>,
     /// Limits, where kernels are for a GPU.
     gpu: Option<Gpu>,
 }
@@ -31,7 +33,9 @@ const OUTPUT: usize = usize::MAX;
 impl Work {
     fn new(mut func: Func, ranges: Ranges, symbols: BTreeMap<Sym, Symbol>, gpu: Option<Gpu>) -> Self {
         let ops: Vec<_> = std::mem::take(&mut func.body.ops).into_iter().map(Some).collect();
-        let mut w = Work { ops, users: vec![], func, ranges, symbols, gpu };
+        let said = |(v, size): (Value, Dim)| Some((v, counted(&symbols, &size)?.clone()));
+        let counts = func.sizes().filter_map(said).collect();
+        let mut w = Work { ops, users: vec![], func, ranges, symbols, counts, gpu };
         w.count_users();
         w
     }
@@ -46,9 +50,24 @@ impl Work {
                 }
             }
         }
+        // What has a size that data decides comes after the number that says it, as if it read it.
+        for (v, symbol) in &self.counts {
+            for (k, op) in self.ops.iter().enumerate() {
+                if op.as_ref().is_some_and(|op| mentions(&self.func, op, symbol)) && !self.users[v.index()].contains(&k) {
+                    self.users[v.index()].push(k);
+                }
+            }
+            self.users[v.index()].sort_unstable();
+        }
         for v in &self.func.body.yields {
             self.users[v.index()].push(OUTPUT);
         }
+    }
+
+    /// Does op `k` have a size whose value one of `members` says?
+    fn sized_by(&self, members: &[usize], k: usize) -> bool {
+        let said = |v: &Value| members.iter().filter_map(|m| self.ops[*m].as_ref()).any(|o| o.results.contains(v));
+        self.counts.iter().any(|(v, symbol)| said(v) && self.ops[k].as_ref().is_some_and(|op| mentions(&self.func, op, symbol)))
     }
 
     fn shape(&self, v: Value) -> &[odc_ir::core::Dim] {
@@ -95,9 +114,31 @@ fn fuse_with(module: &mut Module, gpu: Option<Gpu>) {
             }
         }
         gpu::limit_operands(&mut w);
+        if !w.counts.is_empty() {
+            w.count_users();
+        }
         let groups = group::group(&w);
         *func = wrap(w, &groups);
     }
+}
+
+/// Does the op have a size of `symbol`, or compute with it?
+fn mentions(func: &Func, op: &Operation, symbol: &Sym) -> bool {
+    let shaped = |v: &Value| func.ty(*v).shape.iter().any(|d| d.uses(symbol));
+    let found = std::cell::Cell::new(op.results.iter().chain(&op.operands).any(shaped));
+    let look = |d: &Dim| {
+        found.set(found.get() || d.uses(symbol));
+        d.clone()
+    };
+    let (axes, raxes, programs): (&[_], &[_], Vec<&tensor::Program>) = match &op.op {
+        Op::Map { axes, body, .. } => (axes, &[], vec![body]),
+        Op::Reduce { axes, raxes, body, epilogue, .. } => (axes, raxes, vec![body, epilogue]),
+        Op::Scatter { axes, index, update } => (axes, &[], index.iter().chain([update]).collect()),
+        Op::Constant { .. } | Op::View {} | Op::Dispatch { .. } => (&[], &[], vec![]),
+    };
+    axes.iter().chain(raxes).for_each(|(_, d)| drop(look(d)));
+    programs.iter().for_each(|p| drop(p.map_dims(&look)));
+    found.get()
 }
 
 fn remove_dead(w: &mut Work) {

@@ -69,8 +69,11 @@ pub fn plan(module: &Module, kernels: Vec<Kernel>) -> Result<Program, PlanError>
 
 /// Plans the first function of `module`; `kernels` holds one for each dispatch, in order.
 pub fn plan_with(module: &Module, kernels: Vec<Kernel>, options: &PlanOptions) -> Result<Program, PlanError> {
-    let graph = Graph::new(module)?;
+    let mut graph = Graph::new(module)?;
     check_kernels(&graph, &kernels)?;
+    for (at, k) in kernels.iter().enumerate() {
+        graph.wait_for(at, k.dims.iter().chain([&k.grid, &k.grain, &k.scratch_bytes]));
+    }
     let ranges = module.ranges();
     let checks = values::checks(&graph, &ranges);
     let samples = sample_bindings(&module.symbols, &checks);
@@ -104,6 +107,12 @@ pub fn plan_with(module: &Module, kernels: Vec<Kernel>, options: &PlanOptions) -
     };
     let missing = |what: &str| PlanError::Undefined { op: what.into(), loc: module.name.clone(), value: "a buffer".into() };
 
+    let sizes_of = |wanted: &dyn Fn(&Place) -> bool| {
+        let sizes = graph.sizes.iter().filter(|(_, place)| wanted(place));
+        let command = |(size, place): &(Dim, Place)| Some(Command::Size { size: size.clone(), from: buffer(place)? });
+        sizes.map(command).collect::<Option<Vec<_>>>().ok_or_else(|| missing("a size"))
+    };
+    p.commands.extend(sizes_of(&|place| !matches!(place, Place::Made(_)))?);
     let mut distinct = Kernels::default();
     let mut calls: Vec<Option<Kernel>> = kernels.into_iter().map(Some).collect();
     for at in order {
@@ -124,10 +133,11 @@ pub fn plan_with(module: &Module, kernels: Vec<Kernel>, options: &PlanOptions) -
             dims: kernel.dims,
             grid: kernel.grid,
             grain: kernel.grain,
-            scratch: kernel.scratch_bytes,
+            scratch: values::planned(&module.symbols, &kernel.scratch_bytes),
             bytes,
             loc: call.op.loc.clone(),
         });
+        p.commands.extend(sizes_of(&|place| matches!(place, Place::Made(v) if call.writes.contains(v)))?);
     }
     p.kernels = distinct.funcs;
     p.notes = distinct.notes;

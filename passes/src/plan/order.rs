@@ -1,6 +1,6 @@
 //! The order of dispatches: as given, unless running first what frees most needs less memory at its peak.
 
-use super::values::{Graph, Place};
+use super::values::{Call, Graph, Place};
 use odc_ir::core::Binding;
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ pub(super) fn peak(graph: &Graph, sizes: &[i64], order: &[usize]) -> i128 {
     for call in order.iter().filter_map(|c| graph.calls.get(*c)) {
         live += call.writes.iter().map(|v| size(*v)).sum::<i128>();
         most = most.max(live);
-        for v in made_of(&call.reads) {
+        for v in needs(call) {
             if let Some(n) = left.get_mut(v) {
                 *n = n.saturating_sub(1);
                 live -= if *n == 0 { size(v) } else { 0 };
@@ -33,14 +33,16 @@ pub(super) fn peak(graph: &Graph, sizes: &[i64], order: &[usize]) -> i128 {
     most
 }
 
-fn made_of(reads: &[Place]) -> BTreeSet<usize> {
-    reads.iter().filter_map(|p| if let Place::Made(v) = p { Some(*v) } else { None }).collect()
+/// What a call reads or waits for.
+fn needs(call: &Call) -> BTreeSet<usize> {
+    let made = |p: &Place| if let Place::Made(v) = p { Some(*v) } else { None };
+    call.reads.iter().filter_map(made).chain(call.after.iter().copied()).collect()
 }
 
 /// Of the calls that could run, always the one that adds least to what is alive; the earlier one if equal.
 fn by_net_bytes(graph: &Graph, sizes: &[i64]) -> Vec<usize> {
     let size = |v: usize| i128::from(sizes.get(v).copied().unwrap_or(0));
-    let reads: Vec<BTreeSet<usize>> = graph.calls.iter().map(|c| made_of(&c.reads)).collect();
+    let reads: Vec<BTreeSet<usize>> = graph.calls.iter().map(needs).collect();
     let mut missing: Vec<usize> = reads.iter().map(BTreeSet::len).collect();
     let mut left: Vec<usize> = graph.made.iter().map(|m| m.users.len() + usize::from(m.is_output)).collect();
     let mut ready: BTreeSet<usize> = (0..missing.len()).filter(|c| missing.get(*c) == Some(&0)).collect();

@@ -67,7 +67,7 @@ fn module(symbols: &[(&str, i64, Option<i64>)], build: impl FnOnce(&mut Builder<
     let mut shape: Vec<Dim> = vec![];
     for (axis, (s, lo, hi)) in symbols.iter().enumerate() {
         let origin = Some(Origin { input: "x".into(), axis });
-        m.symbols.insert(Sym::new(s), Symbol { lo: *lo, hi: *hi, multiple_of: 1, origin });
+        m.symbols.insert(Sym::new(s), Symbol { lo: *lo, hi: *hi, multiple_of: 1, origin, most: None });
         shape.push(Dim::sym(s));
     }
     shape.push(16.into());

@@ -2,8 +2,10 @@
 //! operand does.
 
 use super::PlanError;
-use odc_ir::core::{ConstId, Dim, OpSet, Ranges, TensorType, Value};
-use odc_ir::program::Check;
+use odc_ir::core::{
+    ConstId, Dim, OpSet, Ranges, Sym, Symbol, TensorType, Value, at_ends, counted, counts_of, size_of_result, symbol_ranges,
+};
+use odc_ir::program::{Check, larger};
 use odc_ir::tensor::{Func, Module, Op, Operation};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +24,8 @@ pub(super) struct Call<'m> {
     pub reads: Vec<Place>,
     /// One for each result: positions in [`Graph::made`].
     pub writes: Vec<usize>,
+    /// What must be known before: sizes that the data says.
+    pub after: Vec<usize>,
 }
 
 /// A result of a dispatch.
@@ -39,12 +43,15 @@ pub(super) struct Graph<'m> {
     pub made: Vec<Made>,
     pub inputs: Vec<(String, TensorType)>,
     pub outputs: Vec<(String, TensorType, Place)>,
+    /// Sizes that the data says, and where.
+    pub sizes: Vec<(Dim, Place)>,
+    symbols: &'m BTreeMap<Sym, Symbol>,
 }
 
 impl<'m> Graph<'m> {
     pub(super) fn new(module: &'m Module) -> Result<Self, PlanError> {
         let func = module.main().ok_or(PlanError::NoFunction)?;
-        let mut g = Graph { func, calls: vec![], made: vec![], inputs: vec![], outputs: vec![] };
+        let mut g = Graph { func, calls: vec![], made: vec![], inputs: vec![], outputs: vec![], sizes: vec![], symbols: &module.symbols };
         let mut places: BTreeMap<Value, Place> = BTreeMap::new();
         let type_of = |v: Value| func.types.get(v.index());
         for (k, (v, name)) in func.body.args.iter().zip(&func.param_names).enumerate() {
@@ -80,9 +87,9 @@ impl<'m> Graph<'m> {
                         let note = op.loc.0.last().map_or_else(|| ty.to_string(), |node| format!("{ty} {node}"));
                         writes.push(g.made.len());
                         places.insert(*r, Place::Made(g.made.len()));
-                        g.made.push(Made { bytes: ty.bytes(), users: vec![], is_output: false, note });
+                        g.made.push(Made { bytes: planned(&module.symbols, &ty.bytes()), users: vec![], is_output: false, note });
                     }
-                    g.calls.push(Call { op, reads, writes });
+                    g.calls.push(Call { op, reads, writes, after: vec![] });
                 }
                 Op::Map { .. } | Op::Reduce { .. } | Op::Scatter { .. } => {
                     return Err(PlanError::NotDispatched { op: name.into(), loc: op.loc.to_string() });
@@ -92,6 +99,10 @@ impl<'m> Graph<'m> {
         for (v, name) in func.body.yields.iter().zip(&func.result_names) {
             let missing = || undefined("yield", name, *v);
             let place = *places.get(v).ok_or_else(missing)?;
+            if let Some(size) = size_of_result(name) {
+                g.sizes.push((size, place));
+                continue;
+            }
             if let Place::Made(m) = place
                 && let Some(made) = g.made.get_mut(m)
             {
@@ -100,6 +111,23 @@ impl<'m> Graph<'m> {
             g.outputs.push((name.clone(), type_of(*v).ok_or_else(missing)?.clone(), place));
         }
         Ok(g)
+    }
+
+    /// Lets call `at` wait for the sizes that `dims` speak of.
+    pub(super) fn wait_for<'d>(&mut self, at: usize, dims: impl Iterator<Item = &'d Dim>) {
+        let mut counts: Vec<Sym> = dims.flat_map(|d| counts_of(self.symbols, d)).collect();
+        counts.sort();
+        counts.dedup();
+        for (size, place) in &self.sizes {
+            let waits = counted(self.symbols, size).is_some_and(|s| counts.contains(s));
+            if let (true, Place::Made(v), Some(call)) = (waits, place, self.calls.get_mut(at)) {
+                call.after.push(*v);
+                if let Some(made) = self.made.get_mut(*v).filter(|m| !m.users.contains(&at)) {
+                    made.users.push(at);
+                    made.users.sort_unstable();
+                }
+            }
+        }
     }
 
     /// Bytes of a value; it is one of the function's.
@@ -112,6 +140,14 @@ impl<'m> Graph<'m> {
         let places = self.calls.iter().flat_map(|c| &c.reads).chain(self.outputs.iter().map(|(_, _, p)| p));
         places.filter_map(|p| if let Place::Const(id) = p { Some(*id) } else { None }).collect()
     }
+}
+
+/// Bytes that suffice whatever data decides.
+pub(super) fn planned(symbols: &BTreeMap<Sym, Symbol>, bytes: &Dim) -> Dim {
+    if counts_of(symbols, bytes).is_empty() {
+        return bytes.clone();
+    }
+    larger(&symbol_ranges(symbols), &at_ends(symbols, bytes, true), &at_ends(symbols, bytes, false))
 }
 
 /// The results that are outputs, each with the first output that it is.

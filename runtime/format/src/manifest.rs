@@ -191,7 +191,15 @@ pub enum Access {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     Dispatch(Dispatch),
-    Copy { src: BufferRef, dst: BufferRef, bytes: Slot },
+    Copy {
+        src: BufferRef,
+        dst: BufferRef,
+        bytes: Slot,
+    },
+    /// The number there (`i64`) is what [`Instr::Said`](crate::Instr::Said) gives from here on. Only in CPU programs.
+    Size {
+        from: BufferRef,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -34,6 +34,11 @@ pub enum Instr {
     Max(Slot, Slot),
     /// The least multiple of a positive number that is not smaller.
     AlignUp(Slot, u32),
+    /// What the `index`-th [`Command::Size`](crate::Command::Size) of the program says; `most` until then.
+    Said {
+        index: u32,
+        most: Slot,
+    },
 }
 
 impl Instr {
@@ -42,7 +47,7 @@ impl Instr {
         use Instr::*;
         let (a, b) = match *self {
             Const(_) | InputDim { .. } => (None, None),
-            AlignUp(a, _) => (Some(a), None),
+            AlignUp(a, _) | Said { most: a, .. } => (Some(a), None),
             Add(a, b) | Sub(a, b) | Mul(a, b) | FloorDiv(a, b) | CeilDiv(a, b) | Mod(a, b) | Min(a, b) | Max(a, b) => (Some(a), Some(b)),
         };
         a.into_iter().chain(b)
@@ -132,6 +137,7 @@ fn step(instr: &Instr, get: impl Fn(Slot) -> Option<i64>, dim: impl Fn(u32, u32)
             let (a, b) = (get(a)?, divisor(b)?);
             floor_div(a, b).and_then(|q| q.checked_mul(b)).and_then(|m| a.checked_sub(m))
         }
+        Instr::Said { most, .. } => Some(get(most)?),
         Instr::Min(a, b) => Some(get(a)?.min(get(b)?)),
         Instr::Max(a, b) => Some(get(a)?.max(get(b)?)),
         Instr::AlignUp(a, to) => {
@@ -152,13 +158,36 @@ impl ShapeProgram {
     /// Fills `slots`. On an error the slots before the failing instruction have their values, so that a caller
     /// can look for a better reason (a dim outside its bounds) than an overflow.
     pub fn evaluate(&self, input_dim: impl Fn(u32, u32) -> Option<i64>, slots: &mut Vec<i64>) -> Result<(), ShapeError> {
+        self.evaluate_said(input_dim, &[], slots)
+    }
+
+    /// The same, when the first size commands have said `said`.
+    pub fn evaluate_said(&self, input_dim: impl Fn(u32, u32) -> Option<i64>, said: &[i64], slots: &mut Vec<i64>) -> Result<(), ShapeError> {
         slots.clear();
         slots.reserve(self.instrs.len());
         for (at, instr) in self.instrs.iter().enumerate() {
-            let value = step(instr, |s| slots.get(s.index()).copied(), &input_dim).map_err(|fault| ShapeError { at: at as u32, fault })?;
-            slots.push(value);
+            let known = match instr {
+                Instr::Said { index, .. } => said.get(*index as usize).copied(),
+                _ => None,
+            };
+            let value = match known {
+                Some(v) => Ok(v),
+                None => step(instr, |s| slots.get(s.index()).copied(), &input_dim),
+            };
+            slots.push(value.map_err(|fault| ShapeError { at: at as u32, fault })?);
         }
         Ok(())
+    }
+
+    /// How many size commands must have spoken before each slot has its value, in order of the slots.
+    pub fn waits(&self) -> Vec<u32> {
+        let mut waits: Vec<u32> = Vec::with_capacity(self.instrs.len());
+        for instr in &self.instrs {
+            let own = if let Instr::Said { index, .. } = instr { index.saturating_add(1) } else { 0 };
+            let read = instr.reads().filter_map(|s| waits.get(s.index()).copied()).max().unwrap_or(0);
+            waits.push(own.max(read));
+        }
+        waits
     }
 
     /// Values under given symbol values instead of input shapes, for tools; `None` where a slot depends on
@@ -191,7 +220,10 @@ impl ShapeBuilder {
             Some(Instr::Const(v)) => Some(*v),
             _ => None,
         };
-        let instr = step(&instr, constant, |_, _| None).map_or(instr, Instr::Const);
+        let instr = match instr {
+            Instr::Said { .. } => instr,
+            _ => step(&instr, constant, |_, _| None).map_or(instr, Instr::Const),
+        };
         if let Some(&slot) = self.known.get(&instr) {
             return slot;
         }

@@ -160,6 +160,10 @@ fn target(m: &Manifest, index: usize, t: &TargetProgram, code_lens: &[u64]) -> C
                     slot(m, s, at)?;
                 }
             }
+            Command::Size { from } => {
+                ensure(!gpu, at, || "sizes that data decides are for CPU programs".into())?;
+                buffer(m, *from, gpu, || format!("{} size", at()))?;
+            }
             Command::Copy { src, dst, bytes } => {
                 buffer(m, *src, gpu, || format!("{} source", at()))?;
                 buffer(m, *dst, gpu, || format!("{} destination", at()))?;

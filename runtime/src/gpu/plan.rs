@@ -113,7 +113,7 @@ impl Plan {
         for (i, info) in manifest.inputs.iter().enumerate() {
             check_rank(info, shape(i))?;
         }
-        let slots = evaluate(manifest, &shape)?;
+        let slots = evaluate(manifest, &shape, &[])?;
         let sizes = Sizes { slots: &slots, manifest };
         let too_large = |what: &str, name: &str| crate::RunError::TooLarge { what: format!("{what} \"{name}\" has too many bytes") };
         let mut plan = Plan {
@@ -247,6 +247,8 @@ impl Builder<'_> {
     fn step(&self, plan: &mut Plan, command: &Command) -> Result<Option<Step>, GpuError> {
         match command {
             Command::Dispatch(d) => Ok(self.dispatch(plan, d)?.map(Step::Dispatch)),
+            // Validation keeps it out of GPU programs.
+            Command::Size { .. } => Err(bad_plan("data decides a size, which only CPU programs may")),
             Command::Copy { src, dst, bytes } => {
                 let bytes = self.sizes.size(*bytes, "a copy")? as u64;
                 if bytes == 0 {

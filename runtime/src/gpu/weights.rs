@@ -37,6 +37,7 @@ fn used(target: &TargetProgram) -> impl Iterator<Item = u32> + '_ {
     let buffers = target.commands.iter().flat_map(|c| match c {
         Command::Dispatch(d) => d.buffers.clone(),
         Command::Copy { src, dst, .. } => vec![*src, *dst],
+        Command::Size { from } => vec![*from],
     });
     buffers.filter_map(move |b| weight(&b))
 }

@@ -107,6 +107,7 @@ impl<'a> ShimModel<'a> {
                     uniform.resize(uniform.len().next_multiple_of(ALIGN).max(ALIGN), 0);
                     self.dispatch(d, &mut memories, &places, &mut uniform, value(d.grid).map_err(at)?, order).map_err(at)?;
                 }
+                Command::Size { .. } => return Err(at(wrong("data decides a size, which no GPU program may"))),
                 Command::Copy { src, dst, bytes } => {
                     let ((from, a), (to, b), bytes) = (place(src).map_err(at)?, place(dst).map_err(at)?, value(*bytes).map_err(at)?);
                     let outside = || at(wrong("it copies beyond a buffer"));

@@ -18,7 +18,7 @@ pub fn binding(c: &mut Choices) -> Binding {
 /// The facts of one of [`SYMBOLS`].
 pub fn symbol(name: &str, origin: Option<Origin>) -> Symbol {
     let (lo, hi) = SYMBOLS.iter().find(|(n, ..)| *n == name).map_or((1, 8), |&(_, lo, hi)| (lo, hi));
-    Symbol { lo, hi: Some(hi), multiple_of: 1, origin }
+    Symbol { lo, hi: Some(hi), multiple_of: 1, origin, most: None }
 }
 
 /// The greatest value within the symbols' bounds, for sums of products with non-negative coefficients.

@@ -3,7 +3,7 @@
 use super::dims::Dims;
 use super::value::{Elem, MAX_KNOWN, Missing, Val};
 use crate::diag::{Code, Fault};
-use odc_ir::core::{Const, DType, Dim, Loc, Scalar, TensorType, Type, Value, element_count};
+use odc_ir::core::{Const, DType, Dim, Loc, Scalar, TensorType, Type, Value, element_count, size_result_name};
 use odc_ir::graph::{BinaryFn, Func, Module, Op, Operation};
 use std::collections::BTreeSet;
 
@@ -13,13 +13,24 @@ pub struct Build {
     pub func: Func,
     ops: Vec<Operation>,
     pub loc: Loc,
+    /// Numbers that data decides, and the sizes that they are.
+    sizes: Vec<(Dim, Value)>,
 }
 
 impl Build {
     pub fn new(name: &str, dims: Dims) -> Build {
         let mut module = Module::new(name);
         module.symbols = dims.symbols.clone();
-        Build { dims, module, func: Func::new("main"), ops: vec![], loc: Loc::none() }
+        Build { dims, module, func: Func::new("main"), ops: vec![], loc: Loc::none(), sizes: vec![] }
+    }
+
+    /// The size that `count` (an i64, one element) says, at most `most`.
+    pub fn count(&mut self, count: &Val, most: &Dim) -> Result<Dim, Fault> {
+        let size = self.dims.count(most);
+        self.module.symbols.clone_from(&self.dims.symbols);
+        let v = self.value(count)?;
+        self.sizes.push((size.clone(), v));
+        Ok(size)
     }
 
     /// One operation with one result.
@@ -119,7 +130,9 @@ impl Build {
     }
 
     /// The finished module.
-    pub fn finish(mut self, results: Vec<(String, Value)>) -> Module {
+    pub fn finish(mut self, mut results: Vec<(String, Value)>) -> Module {
+        self.module.symbols.clone_from(&self.dims.symbols);
+        results.extend(self.sizes.into_iter().map(|(size, v)| (size_result_name(&size), v)));
         self.func.body.ops = self.ops;
         self.func.body.yields = results.iter().map(|(_, v)| *v).collect();
         self.func.result_names = results.into_iter().map(|(n, _)| n).collect();

@@ -33,6 +33,8 @@ pub struct Dims {
     pub learnt: bool,
     /// Problems that a later lesson may solve; the walk goes on as if they were.
     pub doubts: Vec<Fault>,
+    /// How many sizes data decides so far.
+    counts: usize,
     /// By the model's own spelling.
     names: BTreeMap<String, Sym>,
     options: BTreeMap<String, DimOption>,
@@ -217,6 +219,29 @@ impl Dims {
         self.ranges = odc_ir::core::symbol_ranges(&self.symbols);
     }
 
+    /// A size that data decides, at most `most`: a symbol of its own, or what an earlier round learnt that it must be.
+    pub fn count(&mut self, most: &Dim) -> Dim {
+        let mut name = format!("u{}", self.counts);
+        self.counts += 1;
+        while self.names.values().any(|s| s.name() == name) {
+            name.push('_');
+        }
+        let s = Sym::new(&name);
+        let (lo, hi) = self.facts.bounds.get(&s).copied().unwrap_or((0, None));
+        let mut d = Dim::from(&s);
+        for (from, by) in &self.facts.replace {
+            d = d.subst(&|x| (x == from).then(|| by.clone()));
+        }
+        if d.as_sym() == Some(&s) {
+            let most = hi.map_or_else(|| most.clone(), |hi| most.min_with(&Dim::from(hi)));
+            let most = self.simplify(&most);
+            self.ranges.set(s.clone(), lo, Some(most.clone()));
+            self.order.push(s.clone());
+            self.symbols.insert(s, Symbol { lo, most: Some(most), ..Symbol::default() });
+        }
+        d
+    }
+
     pub fn simplify(&self, d: &Dim) -> Dim {
         self.ranges.simplify(d)
     }
@@ -232,13 +257,27 @@ impl Dims {
             return Err(mismatch(Code::BadOperand, "never agree"));
         }
         match equal::lesson(&a, &b, self) {
-            Some(lesson) => self.learn(lesson),
-            None => {
+            Some(lesson) if self.may_learn(&lesson) => self.learn(lesson),
+            _ => {
                 let f = mismatch(Code::Undecided, "must be equal, which cannot be decided");
                 self.doubts.push(f.help("fix or bound the dims with --dim"));
             }
         }
         Ok(a)
+    }
+
+    /// A size that data decides is no multiple of anything, and no size of an input follows from it.
+    fn may_learn(&self, lesson: &Lesson) -> bool {
+        let is_count = |s: &Sym| self.symbols.get(s).is_some_and(Symbol::is_count);
+        match lesson {
+            Lesson::Multiple(s, _) => !is_count(s),
+            Lesson::Bounds(..) => true,
+            Lesson::Replace(s, by) => {
+                let mut counted = false;
+                by.visit_syms(&mut |t| counted |= is_count(t));
+                is_count(s) || !counted
+            }
+        }
     }
 
     fn learn(&mut self, lesson: Lesson) {

@@ -2,7 +2,7 @@
 //! or lies within bounds. A run whose inputs say otherwise is refused by the shape checks that the lesson turns into.
 
 use super::dims::Dims;
-use odc_ir::core::{Atom, Dim, Ranges, Sym};
+use odc_ir::core::{Atom, Dim, Ranges, Sym, Symbol};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lesson {
@@ -135,7 +135,9 @@ fn solve(d: &Dim, dims: &Dims) -> Option<Lesson> {
         // Sums read better than differences, and a symbol without stated bounds loses nothing.
         let negative = by.terms().iter().filter(|(_, c)| *c < 0).count();
         let stated = usize::from(range.is_some_and(|r| r.hi.is_some()));
-        let cost = negative * 4 + stated * 2 + usize::from(by.terms().iter().any(|(m, _)| m.factors().len() > 1));
+        // What data decides goes first: inputs' sizes must stay.
+        let kept = if dims.symbols.get(&s).is_some_and(Symbol::is_count) { 0 } else { 100 };
+        let cost = kept + negative * 4 + stated * 2 + usize::from(by.terms().iter().any(|(m, _)| m.factors().len() > 1));
         // Of equals the later name goes: two inputs' batch sizes are the first one's.
         if best.as_ref().is_none_or(|(c, t, _)| (cost, rank(&s, dims)) < (*c, rank(t, dims))) {
             best = Some((cost, s, by));

@@ -26,7 +26,7 @@ use build::Build;
 use call::{Call, Out, dtype_number};
 use dims::{Dims, Facts, Input};
 use flatten::Step;
-use odc_ir::core::{DType, Dim, Loc, TensorType};
+use odc_ir::core::{DType, Dim, Loc, TensorType, size_of_result};
 use odc_ir::graph::Module;
 use std::collections::{BTreeMap, BTreeSet};
 use value::Val;
@@ -233,6 +233,12 @@ impl<'m> Round<'m> {
         }
         for o in &self.graph.output {
             let name = o.name();
+            if size_of_result(name).is_some() {
+                out.push(
+                    Fault::new(Code::BadSignature, format!("the name of the output `{}` is reserved", name.escape_debug())).of_model(),
+                );
+                continue;
+            }
             if name.is_empty() || !seen.insert(name) {
                 out.push(Fault::new(Code::DuplicateName, format!("two outputs are named `{}`", name.escape_debug())).of_model());
                 continue;

@@ -1,6 +1,7 @@
 //! The tables of operators, one a domain: name, first opset, arities and handler, one row each. A handler turns one node into graph
 //! operations. Files are by family; `adding an op` is a row here and a function there.
 
+mod choose;
 mod conv;
 mod elementwise;
 mod index;
@@ -42,6 +43,7 @@ rows! {
     "Ceil" ANY..NOW (1, 1) elementwise::ceil;
     "Celu" 12..NOW (1, 1) elementwise::celu;
     "Clip" ANY..NOW (1, 3) elementwise::clip;
+    "Compress" 9..NOW (2, 2) choose::compress;
     "Concat" ANY..NOW (1, MANY) move_data::concat;
     "Constant" ANY..NOW (0, 0) shape::constant;
     "ConstantOfShape" 9..NOW (1, 1) shape::constant_of_shape;
@@ -92,6 +94,7 @@ rows! {
     "Mod" 10..NOW (2, 2) elementwise::modulo;
     "Mul" ANY..NOW (2, 2) elementwise::mul;
     "Neg" ANY..NOW (1, 1) elementwise::neg;
+    "NonZero" 9..NOW (1, 1) choose::non_zero;
     "Not" ANY..NOW (1, 1) elementwise::not;
     "OneHot" 9..NOW (3, 3) index::one_hot;
     "Or" ANY..NOW (2, 2) elementwise::or;
@@ -140,6 +143,7 @@ rows! {
     "Tile" ANY..NOW (2, 2) move_data::tile;
     "Transpose" ANY..NOW (1, 1) shape::transpose;
     "Trilu" 14..NOW (1, 2) index::trilu;
+    "Unique" 11..NOW (1, 1) choose::unique;
     "Unsqueeze" ANY..NOW (1, 2) shape::unsqueeze;
     "Upsample" ANY..9 (1, 2) resize::upsample;
     "Where" 9..NOW (3, 3) elementwise::select;

@@ -18,7 +18,7 @@ use std::rc::Rc;
 pub fn run(m: &Module, inputs: &[(String, TensorValue)]) -> Result<Vec<TensorValue>, InterpError> {
     let f = m.main().ok_or(InterpError::NoFunction)?;
     let params: Vec<(&str, &TensorType)> = f.param_names.iter().zip(&f.body.args).map(|(n, v)| (n.as_str(), f.ty(*v))).collect();
-    let (binding, args) = bind_inputs(&m.symbols, &params, inputs)?;
+    let (mut binding, args) = bind_inputs(&m.symbols, &params, inputs)?;
     let mut values: Vec<Option<Rc<TensorValue>>> = vec![None; f.types.len()];
     let mut left = use_counts(f);
     for (v, x) in f.body.args.iter().zip(args) {
@@ -29,11 +29,15 @@ pub fn run(m: &Module, inputs: &[(String, TensorValue)]) -> Result<Vec<TensorVal
         let (v, ty) = result(f, op)?;
         let refs: Vec<&TensorValue> = operands.iter().map(Rc::as_ref).collect();
         let out = eval(&op.op, &refs, ty, &binding, &m.consts).map_err(|e| located(e, op))?;
+        for (_, size) in f.sizes().filter(|(of, _)| *of == v) {
+            let value = out.data.first().copied().map_or(-1, Scalar::as_i64);
+            binding.learn(&m.symbols, &size, value).map_err(|e| located(e, op))?;
+        }
         set(&mut values, v, out)?;
         drop(operands);
         release(&mut values, &mut left, op);
     }
-    f.body.yields.iter().map(|v| get(&values, *v).map(|x| x.as_ref().clone())).collect()
+    f.outputs().map(|(_, v)| get(&values, v).map(|x| x.as_ref().clone())).collect()
 }
 
 /// The value of one op under a binding of the symbols: `result` states what the op gives.

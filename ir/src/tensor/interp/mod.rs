@@ -17,8 +17,8 @@ pub fn run(m: &Module, inputs: &[(String, TensorValue)]) -> Result<Vec<TensorVal
     for (v, x) in f.body.args.iter().zip(args) {
         e.set(*v, Rc::new(x));
     }
-    let out = e.block(&f.body)?;
-    Ok(out.into_iter().map(|t| (*t).clone()).collect())
+    e.block(&f.body)?;
+    f.outputs().map(|(_, v)| e.get(v).map(|t| (*t).clone())).collect()
 }
 
 fn fail(message: &str) -> InterpError {
@@ -43,7 +43,7 @@ impl<'m> Eval<'m> {
     }
     fn block(&mut self, b: &'m Block) -> Result<Vec<Rc<TensorValue>>, InterpError> {
         for op in &b.ops {
-            self.op(op).map_err(|e| match e {
+            self.op(op).and_then(|()| self.learn(op)).map_err(|e| match e {
                 InterpError::Op { op: name, message, .. } if name.is_empty() => {
                     InterpError::Op { op: op.op.info().mnemonic.into(), loc: op.loc.to_string(), message }
                 }
@@ -51,6 +51,15 @@ impl<'m> Eval<'m> {
             })?;
         }
         b.yields.iter().map(|v| self.get(*v)).collect()
+    }
+    /// Takes in the sizes that the op's results say.
+    fn learn(&mut self, op: &Operation) -> Result<(), InterpError> {
+        let f = self.f;
+        for (v, size) in f.sizes().filter(|(v, _)| op.results.contains(v)) {
+            let value = self.get(v)?.data.first().copied().map_or(-1, Scalar::as_i64);
+            self.binding.learn(&self.m.symbols, &size, value)?;
+        }
+        Ok(())
     }
     fn op(&mut self, op: &'m core::Operation<Tensor>) -> Result<(), InterpError> {
         let held = op.operands.iter().map(|v| self.get(*v)).collect::<Result<Vec<_>, _>>()?;
