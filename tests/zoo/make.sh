@@ -12,21 +12,12 @@ out=${*: -1}
 case $out in -*) echo "make.sh: the last argument must be the folder OUT, not $out" >&2; exit 1 ;; esac
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-venv=$out/.venv
-
-# The environment carries a copy of the list that it was made from, so that a changed list makes it anew.
-if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
-  echo "Python environment in $venv" >&2
-  rm -rf "$venv"
-  python3 -m venv "$venv"
-  "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --only-binary :all: -r "$here/requirements.txt"
-  cp "$here/requirements.txt" "$venv/requirements.txt"
-fi
+python=$("$here/venv.sh" "$out")
 args=("${@:1:$#-1}") web=
 for k in "${!args[@]}"; do
   if [ "${args[$k]}" = --web ]; then web=1; unset "args[$k]"; fi
 done
 if [ -n "$web" ] && [ ! -f "$out/web/encoder_2l_s64_d128/test_data_set_0/output_0.pb" ]; then
-  "$venv/bin/python" "$here/../web/make_models.py" "$out/web"
+  "$python" "$here/../web/make_models.py" "$out/web"
 fi
-exec "$venv/bin/python" "$here/make.py" "${args[@]}" "$out"
+exec "$python" "$here/make.py" "${args[@]}" "$out"
