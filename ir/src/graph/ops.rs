@@ -34,7 +34,13 @@ attr_enum! {
     }
 }
 
-attr_enum! { PoolKind { Max "max", Average "average" } }
+attr_enum! {
+    PoolKind {
+        Max "max", Average "average", Sum "sum",
+        /// Where in its plane the greatest element of a window lies (the first of equals), row-major, as i64.
+        ArgMax "arg_max",
+    }
+}
 attr_enum! {
     ReduceFn {
         Sum "sum", Mean "mean", Prod "prod", Max "max", Min "min", SumSquare "sum_square", L1 "l1", L2 "l2",

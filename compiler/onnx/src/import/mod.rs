@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod call;
+pub mod compose;
 pub mod dims;
 mod equal;
 mod expr;

@@ -16,6 +16,7 @@ pub enum AutoPad {
 }
 
 /// What a sliding window is, per spatial axis.
+#[derive(Clone)]
 pub struct Window {
     pub kernel: Vec<i64>,
     pub strides: Vec<i64>,
@@ -111,6 +112,12 @@ impl Window {
         }
     }
 
+    /// Is automatic padding made of numbers? `open_end`: its far side may follow from the result's size.
+    pub fn settles(&self, c: &Call, sizes: &[Dim], open_end: bool) -> bool {
+        let fixed = |(b, e): (Dim, Dim)| b.as_const().is_some() && (open_end || e.as_const().is_some());
+        sizes.iter().enumerate().all(|(k, d)| fixed(self.same(c, k, d)))
+    }
+
     /// Turns automatic into explicit padding. Where that depends on sizes, the operand is padded by an operation of its own,
     /// unless only the far side does and `open_end` says that this side follows from the result's size.
     pub fn settle(&mut self, c: &mut Call, x: &Val, open_end: bool) -> Got<Val> {
@@ -119,31 +126,31 @@ impl Window {
         }
         let rank = self.kernel.len();
         let sizes: Vec<Dim> = x.shape().iter().skip(2).cloned().collect();
-        let pads: Vec<(Dim, Dim)> = sizes.iter().enumerate().map(|(k, d)| self.same(c, k, d)).collect();
-        let fixed = pads.iter().all(|(b, e)| b.as_const().is_some() && (open_end || e.as_const().is_some()));
-        if fixed {
-            for (k, (b, e)) in pads.iter().enumerate() {
-                if let Some(slot) = self.pads.get_mut(k) {
-                    *slot = b.as_const().unwrap_or(0);
-                }
-                if let Some(slot) = self.pads.get_mut(k + rank) {
-                    *slot = e.as_const().unwrap_or(0);
-                }
+        if !self.settles(c, &sizes, open_end) {
+            return self.padded(c, x, &Val::scalar(x.dtype(), 0.0));
+        }
+        for (k, d) in sizes.iter().enumerate() {
+            let (b, e) = self.same(c, k, d);
+            if let Some(slot) = self.pads.get_mut(k) {
+                *slot = b.as_const().unwrap_or(0);
             }
-            return Ok(x.clone());
+            if let Some(slot) = self.pads.get_mut(k + rank) {
+                *slot = e.as_const().unwrap_or(0);
+            }
         }
-        if open_end {
-            return Err(
-                unsupported_use("SAME padding that depends on a symbolic size is not supported here").help("fix the size with --dim")
-            );
-        }
+        Ok(x.clone())
+    }
+
+    /// The operand with automatic padding around it, of `fill`.
+    pub fn padded(&self, c: &mut Call, x: &Val, fill: &Val) -> Got<Val> {
         let mut before = vec![Dim::ZERO; 2];
         let mut shape: Vec<Dim> = x.shape().iter().take(2).cloned().collect();
-        for (d, (b, e)) in sizes.iter().zip(&pads) {
-            shape.push(d + b + e);
-            before.push(b.clone());
+        for (k, d) in x.shape().iter().skip(2).enumerate() {
+            let (b, e) = self.same(c, k, d);
+            shape.push(d + &b + e);
+            before.push(b);
         }
-        c.emit(Op::Pad { mode: PadMode::Constant, before }, &[x], x.dtype(), shape)
+        c.emit(Op::Pad { mode: PadMode::Constant, before }, &[x, fill], x.dtype(), shape)
     }
 }
 

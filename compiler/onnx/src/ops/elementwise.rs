@@ -2,7 +2,7 @@
 //! Known sizes and literals are computed right here.
 
 use crate::diag::{Code, Fault};
-use crate::import::call::{Call, Got, Out, dtype_number, operand, unsupported_use};
+use crate::import::call::{Call, Got, Out, dtype_number, operand};
 use crate::import::known;
 use crate::import::value::Val;
 use odc_ir::core::DType;
@@ -77,10 +77,18 @@ unaries! {
 }
 
 pub fn is_inf(c: &mut Call) -> Out {
-    if !c.attrs.flag("detect_negative", true)? || !c.attrs.flag("detect_positive", true)? {
-        return Err(unsupported_use("detecting infinities of one sign only is not supported"));
-    }
-    one(c, UnaryFn::IsInf, Takes::Float)
+    let sides = (c.attrs.flag("detect_negative", true)?, c.attrs.flag("detect_positive", true)?);
+    let x = float_input(c)?;
+    let of = match sides {
+        (true, true) => return Ok(vec![c.unary(UnaryFn::IsInf, &x)?]),
+        (true, false) => f64::NEG_INFINITY,
+        (false, true) => f64::INFINITY,
+        (false, false) => {
+            let no = Val::scalar(DType::Bool, 0.0);
+            return Ok(vec![c.expand(&no, x.shape().to_vec())?]);
+        }
+    };
+    Ok(vec![c.with(BinaryFn::Eq, &x, of)?])
 }
 
 pub fn gelu(c: &mut Call) -> Out {
@@ -88,12 +96,27 @@ pub fn gelu(c: &mut Call) -> Out {
     one(c, f, Takes::Float)
 }
 
+/// From opset 28 on signed integers shift too, and an amount outside of the type's bits leaves only copies of the sign.
 pub fn bit_shift(c: &mut Call) -> Out {
     if !c.attrs.has("direction") {
         return Err(crate::attrs::bad("direction", "is required"));
     }
     let f = c.attrs.choice("direction", "", &[("LEFT", BinaryFn::Shl), ("RIGHT", BinaryFn::Shr)])?;
-    two(c, f, Takes::Int)
+    let (x, by) = (c.input(0)?, c.input(1)?);
+    check(&x, Takes::Int)?;
+    c.same_dtype(&x, &by)?;
+    let bits = x.dtype().size() as f64 * 8.0;
+    let signed = matches!(x.dtype(), DType::I8 | DType::I16 | DType::I32 | DType::I64);
+    let mut inside = c.with(BinaryFn::Lt, &by, bits)?;
+    if signed {
+        let positive = c.with(BinaryFn::Ge, &by, 0.0)?;
+        inside = c.all(&inside, &positive)?;
+    }
+    let zero = Val::scalar(x.dtype(), 0.0);
+    let amount = c.choose(&inside, &by, &zero)?;
+    let shifted = c.apply(f, &x, &amount)?;
+    let rest = if signed && f == BinaryFn::Shr { c.with(BinaryFn::Shr, &x, bits - 1.0)? } else { zero };
+    Ok(vec![c.choose(&inside, &shifted, &rest)?])
 }
 
 pub fn modulo(c: &mut Call) -> Out {
@@ -108,11 +131,11 @@ pub fn modulo(c: &mut Call) -> Out {
 pub fn pow(c: &mut Call) -> Out {
     let (base, exponent) = (c.input(0)?, c.input(1)?);
     if base.dtype().is_int() && exponent.dtype().is_float() {
-        let wide = convert(c, &base, exponent.dtype())?;
+        let wide = c.convert(&base, exponent.dtype())?;
         let p = pair(c, BinaryFn::Pow, &wide, &exponent)?;
-        return Ok(vec![convert(c, &p, base.dtype())?]);
+        return Ok(vec![c.convert(&p, base.dtype())?]);
     }
-    let exponent = convert(c, &exponent, base.dtype())?;
+    let exponent = c.convert(&exponent, base.dtype())?;
     Ok(vec![pair(c, BinaryFn::Pow, &base, &exponent)?])
 }
 
@@ -162,28 +185,18 @@ pub fn select(c: &mut Call) -> Out {
     Ok(vec![c.emit(Op::Select {}, &[&cond, &a, &b], dtype, shape)?])
 }
 
-fn convert(c: &mut Call, x: &Val, to: DType) -> Got<Val> {
-    if x.dtype() == to {
-        return Ok(x.clone());
-    }
-    match known::cast(x, to, &c.build.dims) {
-        Some(v) => Ok(v),
-        None => c.cast(x, to),
-    }
-}
-
 pub fn cast(c: &mut Call) -> Out {
     // Both only matter for 8-bit floats.
     c.attrs.ignore(&["saturate", "round_mode"]);
     let to = c.attrs.required_int("to")?;
     let to = dtype_number(i32::try_from(to).unwrap_or(0))?;
     let x = c.input(0)?;
-    Ok(vec![convert(c, &x, to)?])
+    Ok(vec![c.convert(&x, to)?])
 }
 pub fn cast_like(c: &mut Call) -> Out {
     c.attrs.ignore(&["saturate", "round_mode"]);
     let (x, like) = (c.input(0)?, c.input(1)?);
-    Ok(vec![convert(c, &x, like.dtype())?])
+    Ok(vec![c.convert(&x, like.dtype())?])
 }
 
 /// Bounds are attributes before opset 11 and optional scalars from then on.
@@ -272,4 +285,35 @@ pub fn hard_sigmoid(c: &mut Call) -> Out {
     let alpha = f64::from(c.attrs.float_or("alpha", 0.2)?);
     let beta = f64::from(c.attrs.float_or("beta", 0.5)?);
     Ok(vec![c.emit(Op::HardSigmoid { alpha, beta }, &[&x], x.dtype(), x.shape().to_vec())?])
+}
+
+/// `x - bias` above `lambd`, `x + bias` below `-lambd`, 0 between.
+pub fn shrink(c: &mut Call) -> Out {
+    let x = c.input(0)?;
+    let (bias, lambd) = (f64::from(c.attrs.float_or("bias", 0.0)?), f64::from(c.attrs.float_or("lambd", 0.5)?));
+    let (above, below) = (c.with(BinaryFn::Gt, &x, lambd)?, c.with(BinaryFn::Lt, &x, -lambd)?);
+    let (less, more) = (c.plus(&x, -bias)?, c.plus(&x, bias)?);
+    let v = c.choose(&below, &more, &Val::scalar(x.dtype(), 0.0))?;
+    Ok(vec![c.choose(&above, &less, &v)?])
+}
+
+/// `x * sigmoid(alpha * x)`.
+fn swish_of(c: &mut Call, x: &Val) -> Got<Val> {
+    check(x, Takes::Float)?;
+    let alpha = c.attrs.float_or("alpha", 1.0)?;
+    if alpha == 1.0 {
+        return c.unary(UnaryFn::Silu, x);
+    }
+    let v = c.times(x, f64::from(alpha))?;
+    let v = c.unary(UnaryFn::Sigmoid, &v)?;
+    c.mul(x, &v)
+}
+pub fn swish(c: &mut Call) -> Out {
+    let x = c.input(0)?;
+    Ok(vec![swish_of(c, &x)?])
+}
+pub fn swi_glu(c: &mut Call) -> Out {
+    let (gate, x) = (c.input(0)?, c.input(1)?);
+    let gate = swish_of(c, &gate)?;
+    Ok(vec![c.mul(&gate, &x)?])
 }

@@ -1,9 +1,10 @@
 //! Normalisations and softmax, and Dropout, which does nothing when nobody trains.
 
 use crate::import::call::{Call, Got, Out, operand, unsupported_use};
+use crate::import::compose::wide;
 use crate::import::value::Val;
 use odc_ir::core::Dim;
-use odc_ir::graph::Op;
+use odc_ir::graph::{Op, ReduceFn, UnaryFn};
 
 /// A vector with one element a channel of `x`.
 fn per_channel(c: &mut Call, x: &Val, v: &Val, what: &str) -> Got<()> {
@@ -139,4 +140,21 @@ pub fn dropout(c: &mut Call) -> Out {
         return Err(unsupported_use("training mode is not supported").help("export the model for inference (model.eval())"));
     }
     Ok(vec![c.input(0)?])
+}
+
+/// `(x - mean) / (deviation + 1e-9)` over `axes`.
+pub fn mean_variance_norm(c: &mut Call) -> Out {
+    let x = c.input(0)?;
+    let axes = c.attrs.ints("axes")?.unwrap_or(&[0, 2, 3]).to_vec();
+    let mut axes = c.axes(&axes, x.rank())?;
+    axes.sort_unstable();
+    let v = c.convert(&x, wide(x.dtype()))?;
+    let mean = c.reduce(ReduceFn::Mean, &v, &axes, true)?;
+    let d = c.sub(&v, &mean)?;
+    let square = c.mul(&d, &d)?;
+    let variance = c.reduce(ReduceFn::Mean, &square, &axes, true)?;
+    let deviation = c.function(UnaryFn::Sqrt, &variance)?;
+    let deviation = c.plus(&deviation, 1e-9)?;
+    let y = c.div(&d, &deviation)?;
+    Ok(vec![c.convert(&y, x.dtype())?])
 }

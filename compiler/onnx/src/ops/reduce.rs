@@ -1,4 +1,4 @@
-//! Reductions, ArgMax and ArgMin, running sums.
+//! Reductions, ArgMax and ArgMin.
 
 use crate::diag::{Code, Fault};
 use crate::import::call::{Call, Got, Out};
@@ -76,16 +76,8 @@ pub fn arg_min(c: &mut Call) -> Out {
     arg(c, ArgFn::Min)
 }
 
-pub fn cum_sum(c: &mut Call) -> Out {
-    let (x, axis) = (c.input(0)?, c.input(1)?);
-    let axis = only(&c.const_ints(&axis, "the axis")?)?;
-    let axis = c.axis(axis, x.rank())?;
-    let exclusive = c.attrs.flag("exclusive", false)?;
-    let reverse = c.attrs.flag("reverse", false)?;
-    Ok(vec![c.emit(Op::CumSum { axis, exclusive, reverse }, &[&x], x.dtype(), x.shape().to_vec())?])
-}
-
-fn only(list: &[i64]) -> Got<i64> {
+/// The only one of a list.
+pub fn only(list: &[i64]) -> Got<i64> {
     match list {
         [v] => Ok(*v),
         _ => Err(Fault::new(Code::BadOperand, "the axis must be one number")),

@@ -1,5 +1,6 @@
 //! Resize and its ancestor Upsample: the result's size from scales or sizes.
 
+use super::taps::{Axis, Sampling, resample};
 use crate::attrs::bad;
 use crate::import::build::fraction;
 use crate::import::call::{Call, Got, Out, operand, unsupported_use};
@@ -7,13 +8,18 @@ use crate::import::value::{Elem, Val};
 use odc_ir::core::Dim;
 use odc_ir::graph::{CoordMode, NearestMode, Op, ResizeMode};
 
-/// How results are sampled, once the shape is known.
-struct Sampling {
-    mode: ResizeMode,
-    coord: CoordMode,
-    nearest: NearestMode,
-    cubic_a: f64,
-    exclude_outside: bool,
+/// How a result place becomes a coordinate of the operand.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Coordinates {
+    HalfPixel,
+    HalfPixelSymmetric,
+    PytorchHalfPixel,
+    AlignCorners,
+    Asymmetric,
+    /// Opset 11 only: the centre of the result's element, not brought back by half an element.
+    TfHalfPixel,
+    /// `tf_crop_and_resize`: a part of the operand.
+    Crop,
 }
 
 pub fn resize(c: &mut Call) -> Out {
@@ -25,11 +31,13 @@ pub fn resize(c: &mut Call) -> Out {
         return old(c, &x, &scales, mode);
     }
     let coords = [
-        ("half_pixel", CoordMode::HalfPixel),
-        ("half_pixel_symmetric", CoordMode::HalfPixelSymmetric),
-        ("pytorch_half_pixel", CoordMode::PytorchHalfPixel),
-        ("align_corners", CoordMode::AlignCorners),
-        ("asymmetric", CoordMode::Asymmetric),
+        ("half_pixel", Coordinates::HalfPixel),
+        ("half_pixel_symmetric", Coordinates::HalfPixelSymmetric),
+        ("pytorch_half_pixel", Coordinates::PytorchHalfPixel),
+        ("align_corners", Coordinates::AlignCorners),
+        ("asymmetric", Coordinates::Asymmetric),
+        ("tf_crop_and_resize", Coordinates::Crop),
+        ("tf_half_pixel_for_nn", Coordinates::TfHalfPixel),
     ];
     let nearest = [
         ("round_prefer_floor", NearestMode::RoundPreferFloor),
@@ -43,12 +51,11 @@ pub fn resize(c: &mut Call) -> Out {
         nearest: c.attrs.choice("nearest_mode", "round_prefer_floor", &nearest)?,
         cubic_a: f64::from(c.attrs.float_or("cubic_coeff_a", -0.75)?),
         exclude_outside: c.attrs.flag("exclude_outside", false)?,
+        antialias: c.attrs.flag("antialias", false)?,
     };
-    // Only for the crop mode, which is not among the above.
-    c.attrs.ignore(&["extrapolation_value"]);
-    if c.attrs.flag("antialias", false)? {
-        return Err(bad("antialias", "is 1, which is not supported"));
-    }
+    let fill = f64::from(c.attrs.float_or("extrapolation_value", 0.0)?);
+    let policies = [("stretch", Policy::Stretch), ("not_larger", Policy::NotLarger), ("not_smaller", Policy::NotSmaller)];
+    let policy = c.attrs.choice("keep_aspect_ratio_policy", "stretch", &policies)?;
     let axes = match c.attrs.ints("axes")? {
         Some(list) => c.axes(list, x.rank())?,
         None => (0..x.rank()).collect(),
@@ -57,25 +64,90 @@ pub fn resize(c: &mut Call) -> Out {
     let given = |v: Option<Val>| v.filter(|v| !v.shape().first().is_some_and(|d| d.is(0)));
     let (shape, scales) = match (given(c.opt(2)), given(c.opt(3))) {
         (Some(scales), None) => by_scales(c, &x, &axes, &scales)?,
-        (None, Some(sizes)) => {
-            c.attrs.choice("keep_aspect_ratio_policy", "stretch", &[("stretch", ())])?;
-            let sizes = c.sizes(&sizes, "the sizes")?;
-            if sizes.len() != axes.len() {
-                return Err(operand(format!("{} sizes for {} axes", sizes.len(), axes.len())));
-            }
-            let mut shape = x.shape().to_vec();
-            for (a, s) in axes.iter().zip(sizes) {
-                if let Some(slot) = shape.get_mut(*a) {
-                    *slot = s;
-                }
-            }
-            let scales = x.shape().iter().zip(&shape).map(|(a, b)| if a == b { 1.0 } else { 0.0 }).collect();
-            (shape, scales)
-        }
+        (None, Some(sizes)) => by_sizes(c, &x, &axes, &sizes, policy)?,
         _ => return Err(operand("needs either scales or sizes")),
     };
-    c.attrs.ignore(&["keep_aspect_ratio_policy"]);
-    finish(c, &x, shape, scales, sampling)
+    if !matches!(sampling.coord, Coordinates::Crop | Coordinates::TfHalfPixel) && !sampling.antialias {
+        return finish(c, &x, shape, scales, sampling);
+    }
+    let roi = if sampling.coord == Coordinates::Crop { region(c, &axes, x.rank())? } else { vec![(0.0, 1.0); x.rank()] };
+    let mut changed = vec![];
+    for (k, (((n, m), scale), roi)) in x.shape().iter().zip(&shape).zip(&scales).zip(roi).enumerate() {
+        if n == m && roi == (0.0, 1.0) {
+            continue;
+        }
+        let (Some(n), Some(m)) = (n.as_const(), m.as_const()) else {
+            let f = unsupported_use(format!("axis {k} of the size {n} to {m}: cropping and antialiasing need constant sizes"));
+            return Err(f.help("fix the dims with --dim"));
+        };
+        if n < 1 || m < 1 {
+            return Err(operand("the result has no elements"));
+        }
+        let scale = if *scale > 0.0 { *scale } else { m as f64 / n as f64 };
+        changed.push((k, Axis { n, m, scale, roi }));
+    }
+    Ok(vec![resample(c, &x, &changed, &sampling, fill)?])
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Policy {
+    Stretch,
+    NotLarger,
+    NotSmaller,
+}
+
+/// The part to crop, one pair an axis of the operand.
+fn region(c: &Call, axes: &[usize], rank: usize) -> Got<Vec<(f64, f64)>> {
+    let roi = c.opt(1).and_then(|v| v.const_floats()).ok_or_else(|| unsupported_use("the region must be known when compiling"))?;
+    let (starts, ends) = roi
+        .split_at_checked(axes.len())
+        .filter(|(a, b)| a.len() == b.len())
+        .ok_or_else(|| operand(format!("{} numbers for the region of {} axes", roi.len(), axes.len())))?;
+    let mut out = vec![(0.0, 1.0); rank];
+    for ((a, start), end) in axes.iter().zip(starts).zip(ends) {
+        if let Some(slot) = out.get_mut(*a) {
+            *slot = (*start, *end);
+        }
+    }
+    Ok(out)
+}
+
+/// The sizes asked for, or those of one scale for all axes that keeps within or beyond them.
+fn by_sizes(c: &Call, x: &Val, axes: &[usize], sizes: &Val, policy: Policy) -> Got<(Vec<Dim>, Vec<f64>)> {
+    let sizes = c.sizes(sizes, "the sizes")?;
+    if sizes.len() != axes.len() {
+        return Err(operand(format!("{} sizes for {} axes", sizes.len(), axes.len())));
+    }
+    let mut shape = x.shape().to_vec();
+    let mut common = None;
+    if policy != Policy::Stretch {
+        for (a, s) in axes.iter().zip(&sizes) {
+            let (Some(n), Some(m)) = (x.shape().get(*a).and_then(Dim::as_const).filter(|n| *n > 0), s.as_const()) else {
+                return Err(unsupported_use("keeping the aspect ratio needs constant sizes").help("fix the dims with --dim"));
+            };
+            let scale = m as f64 / n as f64;
+            common = Some(match common {
+                None => scale,
+                Some(c) if policy == Policy::NotLarger => scale.min(c),
+                Some(c) => scale.max(c),
+            });
+        }
+    }
+    let mut scales: Vec<f64> = vec![1.0; x.rank()];
+    for (a, s) in axes.iter().zip(sizes) {
+        let (Some(slot), Some(scale)) = (shape.get_mut(*a), scales.get_mut(*a)) else { continue };
+        match common {
+            Some(by) => {
+                *slot = Dim::from((slot.as_const().unwrap_or(1) as f64 * by + 0.5).floor() as i64);
+                *scale = by;
+            }
+            None => {
+                *scale = if *slot == s { 1.0 } else { 0.0 };
+                *slot = s;
+            }
+        }
+    }
+    Ok((shape, scales))
 }
 
 /// Shape and scale of each axis: `floor(size * scale)`.
@@ -121,7 +193,15 @@ fn finish(c: &mut Call, x: &Val, shape: Vec<Dim>, scales: Vec<f64>, s: Sampling)
     if shape.iter().any(|d| d.as_const().is_some_and(|v| v < 1)) {
         return Err(operand("the result has no elements"));
     }
-    let Sampling { mode, coord, nearest, cubic_a, exclude_outside } = s;
+    let Sampling { mode, coord, nearest, cubic_a, exclude_outside, .. } = s;
+    let coord = match coord {
+        Coordinates::HalfPixel => CoordMode::HalfPixel,
+        Coordinates::HalfPixelSymmetric => CoordMode::HalfPixelSymmetric,
+        Coordinates::PytorchHalfPixel => CoordMode::PytorchHalfPixel,
+        Coordinates::AlignCorners => CoordMode::AlignCorners,
+        Coordinates::Asymmetric => CoordMode::Asymmetric,
+        Coordinates::Crop | Coordinates::TfHalfPixel => return Err(bad("coordinate_transformation_mode", "does not fit this form")),
+    };
     let op = Op::Resize { mode, coord, nearest, scales, cubic_a, exclude_outside };
     Ok(vec![c.emit(op, &[x], x.dtype(), shape)?])
 }
@@ -135,7 +215,13 @@ fn old(c: &mut Call, x: &Val, scales: &Val, mode: ResizeMode) -> Out {
         return Err(unsupported_use("enlarging one axis while shrinking another is not supported in this opset"));
     }
     let nearest = if shrinks { NearestMode::Ceil } else { NearestMode::Floor };
-    finish(c, x, shape, scales, Sampling { mode, coord: CoordMode::Asymmetric, nearest, cubic_a: -0.75, exclude_outside: false })
+    finish(
+        c,
+        x,
+        shape,
+        scales,
+        Sampling { mode, coord: Coordinates::Asymmetric, nearest, cubic_a: -0.75, exclude_outside: false, antialias: false },
+    )
 }
 
 pub fn upsample(c: &mut Call) -> Out {

@@ -7,7 +7,7 @@ use crate::import::dims::Dims;
 use crate::import::known;
 use crate::import::value::Val;
 use odc_ir::core::Dim;
-use odc_ir::graph::Op;
+use odc_ir::graph::{Op, PadMode};
 
 /// Exporters write "to the end" as the largest number they have.
 const FAR: i64 = i32::MAX as i64;
@@ -151,4 +151,38 @@ pub fn split(c: &mut Call) -> Out {
         at = at + length;
     }
     Ok(out)
+}
+
+/// Each axis cropped or filled with zeros about its centre.
+pub fn center_crop_pad(c: &mut Call) -> Out {
+    let (x, target) = (c.input(0)?, c.input(1)?);
+    let target = c.sizes(&target, "the shape")?;
+    let axes = match c.attrs.ints("axes")? {
+        Some(list) => c.axes(list, x.rank())?,
+        None => (0..x.rank()).collect(),
+    };
+    if target.len() != axes.len() {
+        return Err(operand(format!("{} sizes for {} axes", target.len(), axes.len())));
+    }
+    let mut v = x;
+    for (axis, wanted) in axes.into_iter().zip(target) {
+        let size = v.shape().get(axis).cloned().unwrap_or(Dim::ONE);
+        let ranges = &c.build.dims.ranges;
+        if ranges.le(&wanted, &size) {
+            let start = c.build.dims.simplify(&(&size - &wanted).floordiv(&Dim::from(2)));
+            v = c.part(&v, axis, start, wanted)?;
+        } else if ranges.le(&size, &wanted) {
+            let mut before = vec![Dim::ZERO; v.rank()];
+            let mut shape = v.shape().to_vec();
+            if let (Some(b), Some(s)) = (before.get_mut(axis), shape.get_mut(axis)) {
+                *b = c.build.dims.simplify(&(&wanted - &size).floordiv(&Dim::from(2)));
+                *s = wanted;
+            }
+            v = c.emit(Op::Pad { mode: PadMode::Constant, before }, &[&v], v.dtype(), shape)?;
+        } else {
+            let f = unsupported_use(format!("whether {size} is cropped or filled to {wanted} depends on sizes"));
+            return Err(f.help("bound the dims with --dim"));
+        }
+    }
+    Ok(vec![v])
 }

@@ -11,7 +11,7 @@ fn all_problems_at_once_with_node_names() {
         .node("Mystery", &["x"], &["a"], vec![])
         .node("Relu", &["a"], &["b"], vec![])
         .node("Softmax", &["x"], &["c"], vec![int("axis", 7)])
-        .node("Det", &["x"], &["d"], vec![])
+        .node("Riddle", &["x"], &["d"], vec![])
         .output("b");
     assert_eq!(n.codes(), [Code::UnsupportedOp, Code::BadAttribute, Code::UnsupportedOp]);
     let text = n.error();

@@ -10,4 +10,5 @@ mod linear;
 mod net;
 mod reduce;
 mod shapes;
+mod values;
 mod windows;

@@ -153,7 +153,9 @@ fn stated(op: &Op, x: &[&TensorType], result: &TensorType, cx: &Cx) -> Result<()
         Op::Dims { values } => movement::dims(values, result),
         Op::Cast {} => cx.need_same_shape(operand(x, 0)?, result),
         Op::ConvTranspose { strides, pads, dilations, group } => window::conv_transpose(x, strides, pads, dilations, *group, result, cx),
-        Op::Pool { kernel, strides, pads, dilations, .. } => window::pool(operand(x, 0)?, kernel, strides, pads, dilations, result, cx),
+        Op::Pool { kind, kernel, strides, pads, dilations, .. } => {
+            window::pool(*kind, operand(x, 0)?, kernel, strides, pads, dilations, result, cx)
+        }
         Op::Reshape {} => movement::reshape(operand(x, 0)?, result, cx),
         Op::Expand {} => movement::expand(operand(x, 0)?, result, cx),
         Op::Slice { starts, steps } => movement::slice(starts, steps, operand(x, 0)?, result, cx),

@@ -1,7 +1,8 @@
 //! Typing of convolutions and pools: the sizes of sliding windows.
 
 use super::{Cx, need_number, need_same_dtype, operand};
-use crate::core::{Dim, TensorType};
+use crate::core::{DType, Dim, TensorType};
+use crate::graph::PoolKind;
 
 /// Positions of a window along one axis: `(x + before + after - dilation*(kernel-1) - 1) / stride + 1`, rounded down, or up in
 /// ceil mode.
@@ -109,6 +110,7 @@ pub fn conv_transpose(
 }
 
 pub fn pool(
+    kind: PoolKind,
     x: &TensorType,
     kernel: &[i64],
     strides: &[i64],
@@ -118,7 +120,11 @@ pub fn pool(
     cx: &Cx,
 ) -> Result<(), String> {
     need_number("pool", x)?;
-    need_same_dtype("pool", x, result)?;
+    match kind {
+        PoolKind::Max | PoolKind::Average | PoolKind::Sum => need_same_dtype("pool", x, result)?,
+        PoolKind::ArgMax if result.dtype == DType::I64 => {}
+        PoolKind::ArgMax => return Err("positions are i64".into()),
+    }
     let ([n, c, spatial @ ..], [rn, rc, rest @ ..]) = (x.shape.as_slice(), result.shape.as_slice()) else {
         return Err("it takes [n, c, …]".into());
     };

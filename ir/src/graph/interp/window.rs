@@ -125,10 +125,14 @@ pub fn pool(
     cx.build(|i| {
         let (n, c, spatial) = split(i)?;
         let (mut best, mut sum, mut count) = (None::<Scalar>, Sum::new(x.dtype.is_float()), 0i64);
+        let mut found_at = 0;
         for k in indices(&taps) {
             let place = window.place(spatial, &k);
             match unsigned(&place).and_then(|p| x.get(&at(n, c, &p))) {
                 Some(e) => {
+                    if best.is_none_or(|b| Binary::Gt.eval(x.dtype, e, b).as_bool()) {
+                        found_at = place.iter().zip(sizes).fold(0, |at: i64, (p, d)| at.wrapping_mul(*d as i64).wrapping_add(*p));
+                    }
                     best = Some(best.map_or(e, |b| Binary::Max.eval(x.dtype, b, e)));
                     sum.add(e, Scalar::Int(1));
                     count += 1;
@@ -139,6 +143,8 @@ pub fn pool(
         }
         Ok(match (kind, sum) {
             (PoolKind::Max, _) => best.unwrap_or(Scalar::Float(f64::NEG_INFINITY)),
+            (PoolKind::ArgMax, _) => Scalar::Int(found_at),
+            (PoolKind::Sum, sum) => sum.value(),
             (PoolKind::Average, Sum::Float(s)) => Scalar::Float(s / count as f64),
             (PoolKind::Average, Sum::Int(s)) => Scalar::Int(s.checked_div(count).unwrap_or(0)),
         })

@@ -2,7 +2,7 @@
 
 use super::{Gen, Item, least, permuted};
 use crate::generate::dims::greatest;
-use odc_ir::core::Dim;
+use odc_ir::core::{DType, Dim, TensorType};
 use odc_ir::graph::{CoordMode, NearestMode, Op, PoolKind, ResizeMode};
 
 pub(super) fn matmul(g: &mut Gen<'_, '_>) -> Option<()> {
@@ -130,7 +130,11 @@ pub(super) fn pool(g: &mut Gen<'_, '_>) -> Option<()> {
     if w.iter().any(|w| w.dilation * (w.kernel - 1) < w.before + w.after && least(&x.ty.shape[2]) < 2) {
         return None;
     }
-    let kind = *g.c.pick(&[PoolKind::Max, PoolKind::Average]);
+    let kind = *g.c.pick(&[PoolKind::Max, PoolKind::Average, PoolKind::Sum, PoolKind::ArgMax]);
+    // Which of two near equals is greater must not hang on rounding.
+    if kind == PoolKind::ArgMax && !x.exact {
+        return None;
+    }
     let shape = x.ty.shape[..2].iter().cloned().chain(w.iter().map(|w| w.out.clone())).collect();
     let op = Op::Pool {
         kind,
@@ -140,7 +144,13 @@ pub(super) fn pool(g: &mut Gen<'_, '_>) -> Option<()> {
         dilations: w.iter().map(|w| w.dilation).collect(),
         count_include_pad: kind == PoolKind::Average && g.c.chance(50),
     };
-    g.emit(op, &[&x], x.with_shape(shape), kind == PoolKind::Max && x.exact, x.limit).map(drop)
+    let ty = if kind == PoolKind::ArgMax { TensorType::new(DType::I64, shape) } else { x.with_shape(shape) };
+    let limit = match kind {
+        PoolKind::Max | PoolKind::Average => x.limit,
+        PoolKind::Sum => x.limit * 64.0,
+        PoolKind::ArgMax => 4096.0,
+    };
+    g.emit(op, &[&x], ty, matches!(kind, PoolKind::Max | PoolKind::ArgMax) && x.exact, limit).map(drop)
 }
 
 pub(super) fn resize(g: &mut Gen<'_, '_>) -> Option<()> {
