@@ -2,6 +2,7 @@
 
 use half::{bf16, f16};
 use odc_format::DType;
+use odc_ir::core::{DType as ir, Scalar};
 use odc_runtime::TensorView;
 
 /// The widest element.
@@ -121,11 +122,21 @@ pub fn elements(dtype: DType, bytes: &[u8]) -> impl Iterator<Item = Number> + '_
         DType::U32 => Number::Int(i128::from(le!(u32, b))),
         DType::U64 => Number::Int(i128::from(le!(u64, b))),
         DType::Bool => Number::Bool(b.first() != Some(&0)),
+        _ => stored(dtype, b),
     })
 }
 
+/// An element of a type that only the IR knows how to read.
+fn stored(dtype: DType, bytes: &[u8]) -> Number {
+    match ir::from_name(dtype.name()).and_then(|d| Scalar::read(d, bytes)) {
+        Some(Scalar::Float(x)) => Number::Float(x),
+        Some(Scalar::Int(x)) => Number::Int(x.into()),
+        Some(Scalar::Bool(_)) | None => Number::Float(f64::NAN),
+    }
+}
+
 pub fn is_float(dtype: DType) -> bool {
-    matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+    ir::from_name(dtype.name()).is_some_and(ir::is_float)
 }
 
 #[cfg(test)]
@@ -151,5 +162,7 @@ mod tests {
         assert_eq!(one(DType::U64, &u64::MAX.to_le_bytes()), Number::Int(u64::MAX.into()));
         assert_eq!(one(DType::I8, &[255]), Number::Int(-1));
         assert_eq!(one(DType::Bool, &[1]), Number::Bool(true));
+        assert_eq!(one(DType::F8E5M2, &[0x44]), Number::Float(4.0));
+        assert_eq!(one(DType::I4, &[0xf8]), Number::Int(-8));
     }
 }

@@ -26,6 +26,18 @@ pub fn dtype_of(t: DataType) -> Option<DType> {
         DataType::Uint32 => DType::U32,
         DataType::Uint64 => DType::U64,
         DataType::Bool => DType::Bool,
+        DataType::Float8e4m3fn => DType::F8E4M3FN,
+        DataType::Float8e4m3fnuz => DType::F8E4M3FNUZ,
+        DataType::Float8e5m2 => DType::F8E5M2,
+        DataType::Float8e5m2fnuz => DType::F8E5M2FNUZ,
+        DataType::Float8e8m0 => DType::F8E8M0,
+        DataType::Float6e2m3 => DType::F6E2M3,
+        DataType::Float6e3m2 => DType::F6E3M2,
+        DataType::Float4e2m1 => DType::F4E2M1,
+        DataType::Int4 => DType::I4,
+        DataType::Uint4 => DType::U4,
+        DataType::Int2 => DType::I2,
+        DataType::Uint2 => DType::U2,
         _ => return None,
     })
 }
@@ -60,7 +72,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Option<String>, HostTensor), String> {
 pub fn host_tensor(t: &Tensor) -> Result<HostTensor, String> {
     let dtype = dtype_of(t.data_type).ok_or_else(|| odc_onnx::tensor::unsupported(t.data_type).to_string())?;
     let shape = t.dims.iter().map(|&d| usize::try_from(d)).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
-    HostTensor::new(dtype, shape, &t.data).ok_or_else(|| "its data does not fit its shape".into())
+    HostTensor::new(dtype, shape, &t.elements()).ok_or_else(|| "its data does not fit its shape".into())
 }
 
 /// As [`read_tensor`], with ONNX's element type.

@@ -38,11 +38,20 @@ fn array(d: DType) -> &'static str {
         DType::F64 => "Float64Array",
         // Their bits.
         DType::F16 | DType::BF16 | DType::U16 => "Uint16Array",
-        DType::I8 => "Int8Array",
+        DType::I8 | DType::I4 | DType::I2 => "Int8Array",
         DType::I16 => "Int16Array",
         DType::I32 => "Int32Array",
         DType::I64 => "BigInt64Array",
-        DType::U8 | DType::Bool => "Uint8Array",
+        DType::U8 | DType::Bool | DType::U4 | DType::U2 => "Uint8Array",
+        // Their codes.
+        DType::F8E4M3FN
+        | DType::F8E4M3FNUZ
+        | DType::F8E5M2
+        | DType::F8E5M2FNUZ
+        | DType::F8E8M0
+        | DType::F6E2M3
+        | DType::F6E3M2
+        | DType::F4E2M1 => "Uint8Array",
         DType::U32 => "Uint32Array",
         DType::U64 => "BigUint64Array",
     }

@@ -34,6 +34,18 @@ fn host(t: DType) -> HostDType {
         DType::U32 => HostDType::U32,
         DType::U64 => HostDType::U64,
         DType::Bool => HostDType::Bool,
+        DType::F8E4M3FN => HostDType::F8E4M3FN,
+        DType::F8E4M3FNUZ => HostDType::F8E4M3FNUZ,
+        DType::F8E5M2 => HostDType::F8E5M2,
+        DType::F8E5M2FNUZ => HostDType::F8E5M2FNUZ,
+        DType::F8E8M0 => HostDType::F8E8M0,
+        DType::F6E2M3 => HostDType::F6E2M3,
+        DType::F6E3M2 => HostDType::F6E3M2,
+        DType::F4E2M1 => HostDType::F4E2M1,
+        DType::I4 => HostDType::I4,
+        DType::U4 => HostDType::U4,
+        DType::I2 => HostDType::I2,
+        DType::U2 => HostDType::U2,
     }
 }
 

@@ -26,7 +26,26 @@ impl Elem {
             DType::I32 => Some(Elem::I32),
             DType::U32 => Some(Elem::U32),
             DType::Bool => Some(Elem::Bool),
-            DType::F64 | DType::BF16 | DType::I8 | DType::I16 | DType::I64 | DType::U8 | DType::U16 | DType::U64 => None,
+            DType::F64
+            | DType::BF16
+            | DType::F8E4M3FN
+            | DType::F8E4M3FNUZ
+            | DType::F8E5M2
+            | DType::F8E5M2FNUZ
+            | DType::F8E8M0
+            | DType::F6E2M3
+            | DType::F6E3M2
+            | DType::F4E2M1
+            | DType::I4
+            | DType::U4
+            | DType::I2
+            | DType::U2
+            | DType::I8
+            | DType::I16
+            | DType::I64
+            | DType::U8
+            | DType::U16
+            | DType::U64 => None,
         }
     }
     pub fn is_float(self) -> bool {

@@ -1,5 +1,5 @@
 //! A `TensorProto` as element type, sizes and little-endian bytes in row-major order, whichever of ONNX's five ways of
-//! storing it was used. Raw and external data stay slices of their mapped file.
+//! storing it was used. Raw and external data stay slices of their mapped file, elements of less than a byte packed as they are there.
 
 use crate::diag::{Code, Fault};
 use crate::external::{External, Location};
@@ -11,6 +11,7 @@ use bytes::Bytes;
 pub struct Tensor {
     pub data_type: DataType,
     pub dims: Vec<u64>,
+    /// Elements of 2 and 4 bits one after the other, the first in the lowest bits of each byte.
     pub data: Bytes,
 }
 
@@ -38,6 +39,27 @@ impl Tensor {
         }
         Ok(Tensor { data_type, dims, data: clean_bool(data_type, data) })
     }
+
+    /// Bits of an element, if several share a byte.
+    pub fn packed_bits(&self) -> Option<u32> {
+        self.data_type.bits().filter(|b| *b < 8).map(|b| b as u32)
+    }
+
+    /// The data with whole bytes for every element: integers of less than a byte extended, codes of floats in the low bits.
+    pub fn elements(&self) -> Bytes {
+        let Some(bits) = self.packed_bits() else { return self.data.clone() };
+        let count = self.dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        let signed = matches!(self.data_type, DataType::Int2 | DataType::Int4);
+        let element = |k: usize| {
+            // As many bits as an element has, wherever they begin: those of 6 bits span two bytes.
+            let at = k * bits as usize;
+            let byte = |k: usize| u32::from(self.data.get(k).copied().unwrap_or(0));
+            let x = ((byte(at / 8) | byte(at / 8 + 1) << 8) >> (at % 8)) & ((1 << bits) - 1);
+            if signed && x >> (bits - 1) != 0 { (x | !0 << bits) as u8 } else { x as u8 }
+        };
+        // Never more elements than the data has room for.
+        (0..count.min(self.data.len() * 8 / bits as usize)).map(element).collect::<Vec<u8>>().into()
+    }
 }
 
 fn sizes(dims: &[i64]) -> Result<Vec<u64>, Fault> {
@@ -55,14 +77,9 @@ fn element_count(dims: &[u64]) -> Result<u64, Fault> {
 }
 
 fn byte_size(data_type: DataType, count: u64) -> Result<u64, Fault> {
-    use DataType::*;
-    match data_type {
-        Float | Double | Float16 | Bfloat16 | Bool | Int8 | Int16 | Int32 | Int64 | Uint8 | Uint16 | Uint32 | Uint64 => {}
-        // Packed and 8-bit floating types decode like the others once the IR has names for them.
-        Uint2 | Int2 | Uint4 | Int4 | Float4e2m1 | Float6e2m3 | Float6e3m2 | Float8e4m3fn | Float8e4m3fnuz | Float8e5m2
-        | Float8e5m2fnuz | Float8e8m0 | Complex64 | Complex128 | String | Undefined => {
-            return Err(unsupported(data_type));
-        }
+    // A type of the IR, which complex numbers and strings are not.
+    if matches!(data_type, DataType::Complex64 | DataType::Complex128) {
+        return Err(unsupported(data_type));
     }
     let bits = data_type.bits().ok_or_else(|| unsupported(data_type))?;
     count.checked_mul(bits).map(|b| b.div_ceil(8)).ok_or_else(|| Fault::new(Code::TensorData, "its size in bytes overflows"))
@@ -107,6 +124,26 @@ fn typed_data(t: &TensorProto, data_type: DataType, count: u64) -> Result<Bytes,
         Uint8 | Bool => pack!(int32_data, u8),
         // The bits of a 16-bit float stand in the low half.
         Uint16 | Float16 | Bfloat16 => pack!(int32_data, u16),
+        Float8e4m3fn | Float8e4m3fnuz | Float8e5m2 | Float8e5m2fnuz | Float8e8m0 => pack!(int32_data, u8),
+        // An element each.
+        Float6e2m3 | Float6e3m2 => {
+            check("int32_data", t.int32_data.len())?;
+            let mut out = vec![0u8; usize::try_from(byte_size(data_type, count)?).unwrap_or(0)];
+            for (at, v) in (0..).step_by(6).zip(&t.int32_data) {
+                let code = u16::try_from(*v).ok().filter(|c| *c < 64).ok_or_else(|| range(v))? << (at % 8);
+                for (k, part) in (at / 8..).zip(code.to_le_bytes()) {
+                    if let Some(b) = out.get_mut(k) {
+                        *b |= part;
+                    }
+                }
+            }
+            out.into()
+        }
+        // Whole packed bytes.
+        Uint2 | Int2 | Uint4 | Int4 | Float4e2m1 => {
+            let byte = |v: &i32| u8::try_from(*v & 0xff).map_err(|_| range(v));
+            t.int32_data.iter().map(byte).collect::<Result<Vec<u8>, Fault>>()?.into()
+        }
         _ => return Err(unsupported(data_type)),
     })
 }
@@ -166,8 +203,24 @@ mod tests {
     }
 
     #[test]
+    fn packed_elements() {
+        let t = |ty, dims: &[i64], bytes: &[u8]| {
+            let t = TensorProto { raw_data: Some(bytes.to_vec().into()), ..proto(ty, dims) };
+            decode(t).unwrap().elements().to_vec()
+        };
+        assert_eq!(t(DataType::Int4, &[3], &[0x8f, 0x07]), [0xff, 0xf8, 7]);
+        assert_eq!(t(DataType::Uint4, &[1, 3], &[0x8f, 0x07]), [15, 8, 7]);
+        assert_eq!(t(DataType::Int2, &[5], &[0b11_10_01_00, 0b01]), [0, 1, 0xfe, 0xff, 1]);
+        assert_eq!(t(DataType::Float6e2m3, &[4], &[0b10_000001, 0b0011_0000, 0b111111_11]), [1, 2, 0b110011, 0b111111]);
+        let int32 = TensorProto { int32_data: vec![0x21, 0x03], ..proto(DataType::Float4e2m1, &[3]) };
+        assert_eq!(decode(int32).unwrap().elements().to_vec(), [1, 2, 3]);
+        let short = TensorProto { raw_data: Some(vec![0].into()), ..proto(DataType::Int4, &[3]) };
+        assert_eq!(decode(short).unwrap_err().code, Code::TensorData);
+    }
+
+    #[test]
     fn types_that_are_not_there_yet() {
-        for ty in [DataType::Int4, DataType::Float8e4m3fn, DataType::String, DataType::Complex64] {
+        for ty in [DataType::String, DataType::Complex64] {
             assert_eq!(decode(proto(ty, &[1])).unwrap_err().code, Code::UnsupportedType);
         }
         let t = TensorProto { data_type: Some(999), ..Default::default() };

@@ -64,5 +64,17 @@ fn dtype(d: odc_ir::core::DType) -> DType {
         D::U32 => DType::U32,
         D::U64 => DType::U64,
         D::Bool => DType::Bool,
+        D::F8E4M3FN => DType::F8E4M3FN,
+        D::F8E4M3FNUZ => DType::F8E4M3FNUZ,
+        D::F8E5M2 => DType::F8E5M2,
+        D::F8E5M2FNUZ => DType::F8E5M2FNUZ,
+        D::F8E8M0 => DType::F8E8M0,
+        D::F6E2M3 => DType::F6E2M3,
+        D::F6E3M2 => DType::F6E3M2,
+        D::F4E2M1 => DType::F4E2M1,
+        D::I4 => DType::I4,
+        D::U4 => DType::U4,
+        D::I2 => DType::I2,
+        D::U2 => DType::U2,
     }
 }

@@ -1,5 +1,6 @@
 //! Element types and single scalar values, shared by all levels.
 
+use super::minifloat::{self, MiniFloat};
 use std::fmt;
 
 macro_rules! dtypes {
@@ -30,17 +31,55 @@ dtypes! {
     U32 "u32" 4;
     U64 "u64" 8;
     Bool "bool" 1;
+    F8E4M3FN "f8e4m3fn" 1;
+    F8E4M3FNUZ "f8e4m3fnuz" 1;
+    F8E5M2 "f8e5m2" 1;
+    F8E5M2FNUZ "f8e5m2fnuz" 1;
+    F8E8M0 "f8e8m0" 1;
+    F6E2M3 "f6e2m3" 1;
+    F6E3M2 "f6e3m2" 1;
+    F4E2M1 "f4e2m1" 1;
+    I4 "i4" 1;
+    U4 "u4" 1;
+    I2 "i2" 1;
+    U2 "u2" 1;
 }
 
 impl DType {
     pub const fn is_float(self) -> bool {
-        matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+        matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16 | DType::F8E8M0) || self.mini().is_some()
     }
     pub const fn is_signed_int(self) -> bool {
-        matches!(self, DType::I8 | DType::I16 | DType::I32 | DType::I64)
+        matches!(self, DType::I8 | DType::I16 | DType::I32 | DType::I64 | DType::I4 | DType::I2)
     }
     pub const fn is_unsigned_int(self) -> bool {
-        matches!(self, DType::U8 | DType::U16 | DType::U32 | DType::U64)
+        matches!(self, DType::U8 | DType::U16 | DType::U32 | DType::U64 | DType::U4 | DType::U2)
+    }
+    /// Bits that mean something: fewer than the element's bytes have, for types of less than a byte.
+    pub const fn bits(self) -> u32 {
+        match self {
+            DType::F6E2M3 | DType::F6E3M2 => 6,
+            DType::F4E2M1 | DType::I4 | DType::U4 => 4,
+            DType::I2 | DType::U2 => 2,
+            _ => 8 * self.size() as u32,
+        }
+    }
+    /// Exists to be stored: moved, chosen and converted, never computed with.
+    pub const fn is_storage(self) -> bool {
+        self.bits() < 8 || matches!(self, DType::F8E8M0) || self.mini().is_some()
+    }
+    /// The format of a float of 8 bits or fewer that has a mantissa.
+    pub const fn mini(self) -> Option<MiniFloat> {
+        Some(match self {
+            DType::F8E4M3FN => minifloat::F8E4M3FN,
+            DType::F8E4M3FNUZ => minifloat::F8E4M3FNUZ,
+            DType::F8E5M2 => minifloat::F8E5M2,
+            DType::F8E5M2FNUZ => minifloat::F8E5M2FNUZ,
+            DType::F6E2M3 => minifloat::F6E2M3,
+            DType::F6E3M2 => minifloat::F6E3M2,
+            DType::F4E2M1 => minifloat::F4E2M1,
+            _ => return None,
+        })
     }
     pub const fn is_int(self) -> bool {
         self.is_signed_int() || self.is_unsigned_int()
@@ -73,8 +112,12 @@ impl Scalar {
                 })
             };
         }
+        if let Some(f) = dt.mini() {
+            return Scalar::Float(f.decode(f.encode(self.as_f64())));
+        }
         match dt {
             DType::F32 => Scalar::Float(self.as_f64() as f32 as f64),
+            DType::F8E8M0 => Scalar::Float(minifloat::e8m0::decode(minifloat::e8m0::encode(self.as_f64()))),
             DType::F64 => Scalar::Float(self.as_f64()),
             DType::F16 => Scalar::Float(half::f16::from_f64(self.as_f64()).to_f64()),
             DType::BF16 => Scalar::Float(half::bf16::from_f64(self.as_f64()).to_f64()),
@@ -87,15 +130,18 @@ impl Scalar {
             DType::U32 => int!(u32),
             DType::U64 => int!(u64),
             DType::Bool => Scalar::Bool(self.as_bool()),
+            // Of less than a byte: the low bits.
+            _ => Scalar::Int(low_bits(dt, int!(i32).as_i64())),
         }
     }
     /// The value of element type `from` converted to `to`: floats to integers truncate and saturate (NaN is 0), integers wrap,
-    /// anything to bool is `!= 0`.
+    /// anything to bool is `!= 0`. Floats to integers of less than a byte truncate and then wrap, as ONNX's reference does. To floats of 8
+    /// bits and fewer: to nearest, ties to even, saturating; to f8e8m0 up.
     pub fn cast(self, from: DType, to: DType) -> Scalar {
         match self {
             Scalar::Float(x) if to == DType::U64 => Scalar::Int((x as u64) as i64),
-            Scalar::Float(x) if to.is_int() => {
-                let bits = 8 * to.size() as u32;
+            Scalar::Float(x) if to.is_int() && to.bits() >= 8 => {
+                let bits = to.bits();
                 let (lo, hi) =
                     if to.is_signed_int() { (i64::MIN >> (64 - bits), i64::MAX >> (64 - bits)) } else { (0, (1i64 << bits) - 1) };
                 Scalar::Int((x as i64).clamp(lo, hi))
@@ -154,7 +200,26 @@ impl Scalar {
             DType::U32 => Scalar::Int(i64::from(le!(u32))),
             DType::U64 => Scalar::Int(le!(u64) as i64),
             DType::Bool => Scalar::Bool(le!(u8) != 0),
+            _ => Scalar::from_code(dt, le!(u8)),
         })
+    }
+    /// The element that one byte holds, for types of a byte and less.
+    fn from_code(dt: DType, code: u8) -> Scalar {
+        match dt.mini() {
+            Some(f) => Scalar::Float(f.decode(code)),
+            None if dt == DType::F8E8M0 => Scalar::Float(minifloat::e8m0::decode(code)),
+            None => Scalar::Int(low_bits(dt, i64::from(code))),
+        }
+    }
+    /// The same bits read as another type with as many.
+    pub fn bitcast(self, from: DType, to: DType) -> Scalar {
+        let mut bytes = Vec::with_capacity(8);
+        self.write(from, &mut bytes);
+        // A signed element of less than a byte fills it with its sign; only its own bits are read.
+        if let (Some(b), 1..8) = (bytes.first_mut(), from.bits()) {
+            *b &= (1 << from.bits()) - 1;
+        }
+        Scalar::read(to, &bytes).unwrap_or(self)
     }
     /// Appends the element's little-endian bytes as type `dt`.
     pub fn write(self, dt: DType, out: &mut Vec<u8>) {
@@ -168,8 +233,19 @@ impl Scalar {
             DType::I32 | DType::U32 => out.extend((self.as_i64() as u32).to_le_bytes()),
             DType::I64 | DType::U64 => out.extend(self.as_i64().to_le_bytes()),
             DType::Bool => out.push(u8::from(self.as_bool())),
+            DType::F8E8M0 => out.push(minifloat::e8m0::encode(self.as_f64())),
+            _ => out.push(match dt.mini() {
+                Some(f) => f.encode(self.as_f64()),
+                None => low_bits(dt, self.as_i64()) as u8,
+            }),
         }
     }
+}
+
+/// The low bits of an integer of less than a byte, with its sign if it has one.
+fn low_bits(dt: DType, x: i64) -> i64 {
+    let rest = 64 - dt.bits().clamp(1, 64);
+    if dt.is_signed_int() { x << rest >> rest } else { ((x as u64) << rest >> rest) as i64 }
 }
 
 impl PartialEq for Scalar {

@@ -5,6 +5,7 @@ mod counts;
 mod dim;
 mod dtype;
 mod func;
+pub mod minifloat;
 mod module;
 mod ops;
 mod parse;

@@ -151,7 +151,7 @@ impl Binary {
         }
         let (x, y) = (a.as_i64(), b.as_i64());
         let unsigned = dt == DType::U64;
-        let bits = 8 * dt.size() as i64;
+        let bits = i64::from(dt.bits());
         let r = match self {
             Binary::Add => x.wrapping_add(y),
             Binary::Sub => x.wrapping_sub(y),

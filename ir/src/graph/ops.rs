@@ -72,8 +72,11 @@ ops! {
     Binary "binary" (2, 2) -> (1, 1) [0, 0] Pure { f: BinaryFn }
     /// `condition ? a : b` with broadcasting.
     Select "select" (3, 3) -> (1, 1) [0, 0] Pure {}
-    /// To the result's element type; floats to integers truncate and saturate, anything to bool is `!= 0`.
+    /// To the result's element type; floats to integers truncate and saturate (and wrap in less than a byte), anything to bool is `!= 0`, to
+    /// floats of 8 bits and fewer to nearest even and saturating, to f8e8m0 up.
     Cast "cast" (1, 1) -> (1, 1) [0, 0] Pure {}
+    /// The same bits under the result's element type, which has as many; an element's own bits, where it has fewer than a byte.
+    Bitcast "bitcast" (1, 1) -> (1, 1) [0, 0] Pure {}
     /// `x < 0 ? alpha * x : x`.
     LeakyRelu "leaky_relu" (1, 1) -> (1, 1) [0, 0] Pure { alpha: f64 }
     /// `x < 0 ? alpha * (exp(x) - 1) : x`.

@@ -123,6 +123,12 @@ fn data(what: &str, t: LoopType) -> Result<DType, String> {
     }
 }
 
+/// As [`data`], of a type that has arithmetic.
+fn computed(what: &str, t: LoopType) -> Result<DType, String> {
+    let d = data(what, t)?;
+    if d.is_storage() { Err(format!("{what} is of {d}, which only moves: cast it first")) } else { Ok(d) }
+}
+
 /// One element of a vector: `index` and i64 are alike.
 fn is_element(scalar: LoopType, d: DType) -> bool {
     scalar == LoopType::Scalar(d) || (scalar == LoopType::Index && d == DType::I64)
@@ -142,14 +148,14 @@ fn check(_: &Module, f: &Func, op: &Operation) -> Result<(), String> {
             if fits { Ok(()) } else { Err(format!("{value:?} is no value of {r}")) }
         }
         (Op::Unary { f }, &[x], &[r]) => {
-            let d = data("the operand", x)?;
+            let d = computed("the operand", x)?;
             if !d.is_float() && (f.is_transcendental() || *f == Unary::Sqrt) || d.is_float() && *f == Unary::Not {
                 return Err(format!("{f} is not defined on {d}"));
             }
             expect("the result", r, x.with_dtype(f.result_dtype(d)))
         }
         (Op::Binary { f }, &[a, b], &[r]) => {
-            let d = data("the operand", a)?;
+            let d = computed("the operand", a)?;
             let bits = matches!(f, Binary::And | Binary::Or | Binary::Xor | Binary::Shl | Binary::Shr);
             if bits && d.is_float() {
                 return Err(format!("{f} is not defined on {d}"));
@@ -158,7 +164,7 @@ fn check(_: &Module, f: &Func, op: &Operation) -> Result<(), String> {
             expect("the result", r, if f.is_compare() { a.with_dtype(DType::Bool) } else { a })
         }
         (Op::Fma {}, &[a, b, c], &[r]) => {
-            data("the operand", a)?;
+            computed("the operand", a)?;
             [b, c, r].into_iter().try_for_each(|t| expect("an operand or the result", t, a))
         }
         (Op::Select {}, &[c, a, b], &[r]) => {
@@ -179,7 +185,7 @@ fn check(_: &Module, f: &Func, op: &Operation) -> Result<(), String> {
                 return if a == b { Ok(()) } else { Err("the memory space changes".into()) };
             }
             let (a, b) = (data("the operand", x)?, data("the result", r)?);
-            if a.size() != b.size() || (b == DType::Bool && a != b) {
+            if a.bits() != b.bits() || (b == DType::Bool && a != b) {
                 return Err(format!("{x} and {r} do not have the same bits"));
             }
             same_lanes(x, r)

@@ -37,6 +37,8 @@ pub enum Expr {
     /// `condition ? a : b`.
     Select(ExprId, ExprId, ExprId),
     Cast(DType, ExprId),
+    /// The same bits under another type with as many.
+    Bitcast(DType, ExprId),
     /// bool: `0 <= d < extent` for every pair.
     Inside(Vec<(Dim, Dim)>),
 }
@@ -59,7 +61,7 @@ impl Program {
             return ExprId(k as u32);
         }
         let dt = match &e {
-            Expr::Const(dt, _) | Expr::Acc(dt) | Expr::Load { dtype: dt, .. } | Expr::Cast(dt, _) => *dt,
+            Expr::Const(dt, _) | Expr::Acc(dt) | Expr::Load { dtype: dt, .. } | Expr::Cast(dt, _) | Expr::Bitcast(dt, _) => *dt,
             Expr::Dim(_) => DType::I64,
             Expr::Unary(f, a) => f.result_dtype(self.dtype(*a)),
             Expr::Binary(f, a, _) => f.result_dtype(self.dtype(*a)),
@@ -104,6 +106,9 @@ impl Program {
     }
     pub fn cast(&mut self, dt: DType, a: ExprId) -> ExprId {
         if self.dtype(a) == dt { a } else { self.push(Expr::Cast(dt, a)) }
+    }
+    pub fn bitcast(&mut self, dt: DType, a: ExprId) -> ExprId {
+        if self.dtype(a) == dt { a } else { self.push(Expr::Bitcast(dt, a)) }
     }
     /// Sets the value and hands the program back.
     pub fn returning(mut self, root: ExprId) -> Self {
@@ -153,6 +158,7 @@ impl Program {
                 Expr::Binary(f, a, b) => Expr::Binary(*f, at(a), at(b)),
                 Expr::Select(c, a, b) => Expr::Select(at(c), at(a), at(b)),
                 Expr::Cast(dt, a) => Expr::Cast(*dt, at(a)),
+                Expr::Bitcast(dt, a) => Expr::Bitcast(*dt, at(a)),
                 Expr::Inside(pairs) => Expr::Inside(pairs.iter().map(|(d, n)| (dims(d), dims(n))).collect()),
             };
             let id = match leaf(self, &e) {
@@ -200,7 +206,13 @@ impl Program {
                     f(d);
                     f(n);
                 }),
-                Expr::Const(..) | Expr::Acc(_) | Expr::Unary(..) | Expr::Binary(..) | Expr::Select(..) | Expr::Cast(..) => {}
+                Expr::Const(..)
+                | Expr::Acc(_)
+                | Expr::Unary(..)
+                | Expr::Binary(..)
+                | Expr::Select(..)
+                | Expr::Cast(..)
+                | Expr::Bitcast(..) => {}
             }
         }
     }
@@ -215,7 +227,7 @@ pub fn operands(e: &Expr, f: &mut dyn FnMut(ExprId)) {
                 f(*v);
             }
         }),
-        Expr::Unary(_, a) | Expr::Cast(_, a) => f(*a),
+        Expr::Unary(_, a) | Expr::Cast(_, a) | Expr::Bitcast(_, a) => f(*a),
         Expr::Binary(_, a, b) => {
             f(*a);
             f(*b);
@@ -300,6 +312,7 @@ fn print_expr(e: &Expr, out: &mut String) {
         Expr::Binary(f, a, b) => write!(out, "binary {f} e{} e{}", a.0, b.0),
         Expr::Select(c, a, b) => write!(out, "select e{} e{} e{}", c.0, a.0, b.0),
         Expr::Cast(dt, a) => write!(out, "cast {dt} e{}", a.0),
+        Expr::Bitcast(dt, a) => write!(out, "bitcast {dt} e{}", a.0),
         Expr::Inside(pairs) => {
             out.push_str("inside ");
             pairs.print(out);
@@ -324,6 +337,7 @@ fn parse_expr(p: &mut Parser<'_>, k: usize) -> Result<Expr, ParseError> {
         "binary" => Expr::Binary(Binary::parse(p)?, expr_ref(p, k)?, expr_ref(p, k)?),
         "select" => Expr::Select(expr_ref(p, k)?, expr_ref(p, k)?, expr_ref(p, k)?),
         "cast" => Expr::Cast(p.dtype()?, expr_ref(p, k)?),
+        "bitcast" => Expr::Bitcast(p.dtype()?, expr_ref(p, k)?),
         "inside" => Expr::Inside(Vec::parse(p)?),
         _ => return Err(p.error(format!("`{word}` is no scalar expression"))),
     })

@@ -215,6 +215,8 @@ impl Scope<'_> {
             Expr::Select(c, a, b) if dt(c) == DType::Bool && dt(a) == dt(b) => Ok(dt(a)),
             Expr::Select(c, a, b) => Err(format!("selects by {} between {} and {}", dt(c), dt(a), dt(b))),
             Expr::Cast(t, _) => Ok(*t),
+            Expr::Bitcast(t, a) if t.bits() == dt(a).bits() && (*t != DType::Bool) => Ok(*t),
+            Expr::Bitcast(t, a) => Err(format!("the bits of {} as {t}", dt(a))),
             Expr::Inside(pairs) => {
                 pairs.iter().try_for_each(|(d, n)| self.dim(d).and_then(|()| self.dim(n)))?;
                 Ok(DType::Bool)
@@ -225,6 +227,7 @@ impl Scope<'_> {
 
 fn unary_takes(f: Unary, dt: DType) -> bool {
     match f {
+        _ if dt.is_storage() => false,
         Unary::Not => !dt.is_float(),
         Unary::IsNan | Unary::IsInf => true,
         Unary::Neg | Unary::Abs | Unary::Sign | Unary::Floor | Unary::Ceil | Unary::Trunc | Unary::Round => dt != DType::Bool,
@@ -236,6 +239,7 @@ fn unary_takes(f: Unary, dt: DType) -> bool {
 
 fn binary_takes(f: Binary, dt: DType) -> bool {
     match f {
+        _ if dt.is_storage() => false,
         Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Rem | Binary::FloorDiv | Binary::Mod => dt != DType::Bool,
         Binary::Pow | Binary::Min | Binary::Max => dt != DType::Bool,
         Binary::And | Binary::Or | Binary::Xor => !dt.is_float(),

@@ -54,10 +54,11 @@ pub fn double(cx: &mut Cx, op: &Operation) -> Option<Value> {
 
 /// Does `b` hold every value of `a`?
 fn holds(a: DType, b: DType) -> bool {
-    let bits = |d: DType| 8 * d.size();
+    let bits = DType::bits;
     match (a, b) {
         (DType::Bool, _) => true,
         (DType::F16 | DType::BF16, DType::F32 | DType::F64) | (DType::F32, DType::F64) => true,
+        _ if b.is_storage() && b.is_float() => false,
         (a, b) if a.is_int() && b.is_float() => {
             let mantissa = match b {
                 DType::F64 => 53,

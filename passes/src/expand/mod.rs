@@ -18,6 +18,8 @@
 //! Without 64-bit types ([`expand_for`]): f32 pow 3, sin, cos and tan of far arguments 4.
 //!
 //! f16 and bf16 go through f32. Signed zeros, infinities and NaN are as in IEEE 754 and C.
+//!
+//! Element types that only exist to be stored become bytes here too ([`storage`]).
 
 mod coefficients;
 mod exp;
@@ -25,6 +27,7 @@ mod log;
 mod math;
 mod pow;
 mod reduce;
+mod storage;
 mod trig;
 
 use math::Math;
@@ -51,6 +54,7 @@ struct How<'k> {
 }
 
 fn expand_with(func: &mut Func, how: How<'_>) {
+    storage::lower(func);
     let mut needed = false;
     func.body.visit_ops(&mut |op| needed |= is_transcendental(func, op, how));
     if !needed {

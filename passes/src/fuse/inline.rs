@@ -53,7 +53,7 @@ fn is_cheap(p: &Program) -> bool {
             Expr::Load { .. } | Expr::Inside(_) => return false,
             Expr::Unary(f, _) if f.is_transcendental() || *f == Unary::Sqrt => return false,
             Expr::Binary(Binary::Div | Binary::Pow | Binary::Rem | Binary::Mod | Binary::FloorDiv, ..) => return false,
-            Expr::Unary(..) | Expr::Binary(..) | Expr::Select(..) | Expr::Cast(..) => ops += 1,
+            Expr::Unary(..) | Expr::Binary(..) | Expr::Select(..) | Expr::Cast(..) | Expr::Bitcast(..) => ops += 1,
         }
     }
     ops <= CHEAP_OPS && p.loads().count() <= 2

@@ -109,6 +109,10 @@ impl<'a> ExprEmit<'a> {
                 let a = self.expr(e, a);
                 self.lift(e, &[a], dt, &mut |e, v, t| e.op(Op::Cast {}, v, t))
             }
+            Expr::Bitcast(dt, a) => {
+                let a = self.expr(e, a);
+                self.lift(e, &[a], dt, &mut |e, v, t| e.op(Op::Bitcast {}, v, t))
+            }
             Expr::Inside(pairs) => self.inside(e, &pairs),
         }
     }

@@ -356,7 +356,7 @@ pub(crate) fn neutral(kind: ReduceKind, dt: DType) -> Scalar {
         if dt.is_float() {
             return Scalar::Float(if low { f64::NEG_INFINITY } else { f64::INFINITY });
         }
-        let bits = 8 * dt.size() as u32;
+        let bits = dt.bits();
         Scalar::Int(match (dt.is_unsigned_int(), low) {
             (true, true) => 0,
             (true, false) => {

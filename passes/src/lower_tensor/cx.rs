@@ -35,8 +35,10 @@ pub(super) fn raxes(extents: &[Dim]) -> Axes {
 pub(super) fn wide(dt: DType) -> DType {
     match dt {
         DType::F16 | DType::BF16 => DType::F32,
+        _ if dt.is_storage() && dt.is_float() => DType::F32,
+        _ if dt.is_storage() => DType::I32,
         DType::F32 | DType::F64 | DType::Bool => dt,
-        DType::I8 | DType::I16 | DType::I32 | DType::I64 | DType::U8 | DType::U16 | DType::U32 | DType::U64 => dt,
+        _ => dt,
     }
 }
 
@@ -213,12 +215,12 @@ fn simplify(p: &Program, known: &Ranges) -> Program {
         Expr::Select(c, a, b) => match new.get(*c) {
             Expr::Const(_, v) => Some(if v.as_bool() { *a } else { *b }),
             Expr::Dim(_) | Expr::Acc(_) | Expr::Load { .. } | Expr::Unary(..) | Expr::Binary(..) => None,
-            Expr::Select(..) | Expr::Cast(..) | Expr::Inside(_) => None,
+            Expr::Select(..) | Expr::Cast(..) | Expr::Bitcast(..) | Expr::Inside(_) => None,
         },
         Expr::Cast(dt, a) => match new.get(*a) {
             Expr::Dim(d) => d.as_const().and_then(|c| exact(*dt, c)).map(|v| new.push(Expr::Const(*dt, v))),
             Expr::Const(..) | Expr::Acc(_) | Expr::Load { .. } | Expr::Unary(..) | Expr::Binary(..) => None,
-            Expr::Select(..) | Expr::Cast(..) | Expr::Inside(_) => None,
+            Expr::Select(..) | Expr::Cast(..) | Expr::Bitcast(..) | Expr::Inside(_) => None,
         },
         Expr::Binary(f, a, b) => match (new.get(*a), new.get(*b)) {
             (Expr::Const(dt, x), Expr::Const(_, y)) => {
@@ -227,7 +229,7 @@ fn simplify(p: &Program, known: &Ranges) -> Program {
             }
             _ => None,
         },
-        Expr::Const(..) | Expr::Dim(_) | Expr::Acc(_) | Expr::Load { .. } | Expr::Unary(..) => None,
+        Expr::Const(..) | Expr::Dim(_) | Expr::Acc(_) | Expr::Load { .. } | Expr::Unary(..) | Expr::Bitcast(..) => None,
     });
     // Decided selects leave dead expressions behind.
     out.returning(root).map_dims(&Dim::clone)

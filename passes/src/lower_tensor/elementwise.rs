@@ -81,3 +81,10 @@ pub(super) fn cast(cx: &mut Cx, a: &Args) -> Result {
     let x = a.x(0)?.load(&mut p, is(a.rank()));
     Ok(cx.map(&a.operands, a.out.clone(), p, x))
 }
+
+pub(super) fn bitcast(cx: &mut Cx, a: &Args) -> Result {
+    let mut p = Program::new();
+    let x = a.x(0)?.load(&mut p, is(a.rank()));
+    let x = p.bitcast(a.out.dtype, x);
+    Ok(cx.map(&a.operands, a.out.clone(), p, x))
+}

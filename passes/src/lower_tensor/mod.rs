@@ -80,6 +80,7 @@ fn lower_op(cx: &mut Cx, op: &graph::Operation, func: &graph::Func) -> Result<Va
         Op::Binary { f } => elementwise::binary(cx, &a, *f),
         Op::Select {} => elementwise::select(cx, &a),
         Op::Cast {} => elementwise::cast(cx, &a),
+        Op::Bitcast {} => elementwise::bitcast(cx, &a),
 
         Op::MatMul {} => contract::matmul(cx, &a),
         Op::Einsum { equation } => contract::einsum(cx, &a, equation),

@@ -131,5 +131,18 @@ fn least(dt: DType) -> f64 {
         DType::I32 => f64::from(i32::MIN),
         DType::I64 => i64::MIN as f64,
         DType::U8 | DType::U16 | DType::U32 | DType::U64 | DType::Bool => 0.0,
+        // No pool computes with them.
+        DType::F8E4M3FN
+        | DType::F8E4M3FNUZ
+        | DType::F8E5M2
+        | DType::F8E5M2FNUZ
+        | DType::F8E8M0
+        | DType::F6E2M3
+        | DType::F6E3M2
+        | DType::F4E2M1
+        | DType::I4
+        | DType::U4
+        | DType::I2
+        | DType::U2 => 0.0,
     }
 }

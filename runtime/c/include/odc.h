@@ -45,7 +45,20 @@ enum {
   ODC_U16 = 9,
   ODC_U32 = 10,
   ODC_U64 = 11,
-  ODC_BOOL = 12 /* one byte an element, 0 or 1 */
+  ODC_BOOL = 12, /* one byte an element, 0 or 1 */
+  /* One byte an element too: a float's code in the low bits, an integer extended. */
+  ODC_F8E4M3FN = 13,
+  ODC_F8E4M3FNUZ = 14,
+  ODC_F8E5M2 = 15,
+  ODC_F8E5M2FNUZ = 16,
+  ODC_F8E8M0 = 17,
+  ODC_F6E2M3 = 18,
+  ODC_F6E3M2 = 19,
+  ODC_F4E2M1 = 20,
+  ODC_I4 = 21,
+  ODC_U4 = 22,
+  ODC_I2 = 23,
+  ODC_U2 = 24
 };
 
 /* Row-major and dense. */

@@ -49,8 +49,19 @@ pub fn dtype(t: DataType) -> Got<DType> {
         Uint32 => DType::U32,
         Uint64 => DType::U64,
         Bool => DType::Bool,
-        Uint2 | Int2 | Uint4 | Int4 | Float4e2m1 | Float6e2m3 | Float6e3m2 | Float8e4m3fn | Float8e4m3fnuz | Float8e5m2
-        | Float8e5m2fnuz | Float8e8m0 | Complex64 | Complex128 | String | Undefined => return Err(unsupported(t)),
+        Float8e4m3fn => DType::F8E4M3FN,
+        Float8e4m3fnuz => DType::F8E4M3FNUZ,
+        Float8e5m2 => DType::F8E5M2,
+        Float8e5m2fnuz => DType::F8E5M2FNUZ,
+        Float8e8m0 => DType::F8E8M0,
+        Float6e2m3 => DType::F6E2M3,
+        Float6e3m2 => DType::F6E3M2,
+        Float4e2m1 => DType::F4E2M1,
+        Int4 => DType::I4,
+        Uint4 => DType::U4,
+        Int2 => DType::I2,
+        Uint2 => DType::U2,
+        Complex64 | Complex128 | String | Undefined => return Err(unsupported(t)),
     })
 }
 

@@ -81,7 +81,8 @@ impl Val {
     pub fn constant(ty: TensorType, t: Tensor) -> Val {
         let shape = ty.static_shape().unwrap_or_default();
         let small = ty.dtype != DType::U64 && odc_ir::core::element_count(&shape).is_some_and(|n| n <= MAX_KNOWN);
-        let elems = || t.data.chunks_exact(ty.dtype.size()).filter_map(|b| Scalar::read(ty.dtype, b));
+        let elements = if small { t.elements() } else { Default::default() };
+        let elems = || elements.chunks_exact(ty.dtype.size()).filter_map(|b| Scalar::read(ty.dtype, b));
         let known = small.then(|| {
             Rc::new(elems().map(|s| if ty.dtype.is_float() { Elem::Float(s.as_f64()) } else { Elem::int(s.as_i64()) }).collect::<Vec<_>>())
         });

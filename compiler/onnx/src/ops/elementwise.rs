@@ -185,20 +185,6 @@ pub fn select(c: &mut Call) -> Out {
     Ok(vec![c.emit(Op::Select {}, &[&cond, &a, &b], dtype, shape)?])
 }
 
-pub fn cast(c: &mut Call) -> Out {
-    // Both only matter for 8-bit floats.
-    c.attrs.ignore(&["saturate", "round_mode"]);
-    let to = c.attrs.required_int("to")?;
-    let to = dtype_number(i32::try_from(to).unwrap_or(0))?;
-    let x = c.input(0)?;
-    Ok(vec![c.convert(&x, to)?])
-}
-pub fn cast_like(c: &mut Call) -> Out {
-    c.attrs.ignore(&["saturate", "round_mode"]);
-    let (x, like) = (c.input(0)?, c.input(1)?);
-    Ok(vec![c.convert(&x, like.dtype())?])
-}
-
 /// Bounds are attributes before opset 11 and optional scalars from then on.
 pub fn clip(c: &mut Call) -> Out {
     c.attrs.ignore(&["consumed_inputs"]);

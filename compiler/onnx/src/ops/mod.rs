@@ -1,6 +1,7 @@
 //! The tables of operators, one a domain: name, first opset, arities and handler, one row each. A handler turns one node into graph
 //! operations. Files are by family; `adding an op` is a row here and a function there.
 
+mod cast;
 mod choose;
 mod conv;
 mod cumulative;

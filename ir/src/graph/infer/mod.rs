@@ -15,7 +15,7 @@ pub use linear::parse_equation;
 pub use window::{conv_transpose_size, window_size};
 
 use super::ops::Op;
-use crate::core::{Const, Dim, OpSet, Ranges, TensorType};
+use crate::core::{Const, DType, Dim, OpSet, Ranges, TensorType};
 
 /// What typing may look at beside the operands.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,7 @@ pub fn result_follows(op: &Op) -> bool {
     match op {
         Op::Dims { .. }
         | Op::Cast {}
+        | Op::Bitcast {}
         | Op::ConvTranspose { .. }
         | Op::Pool { .. }
         | Op::Reshape {}
@@ -134,6 +135,7 @@ fn inferred(op: &Op, x: &[&TensorType], cx: &Cx) -> Result<TensorType, String> {
         Op::ScatterElements { axis, f } => data::scatter_elements(*axis, *f, operand(x, 0)?, operand(x, 1)?, operand(x, 2)?, cx),
         Op::Dims { .. }
         | Op::Cast {}
+        | Op::Bitcast {}
         | Op::ConvTranspose { .. }
         | Op::Pool { .. }
         | Op::Reshape {}
@@ -152,6 +154,13 @@ fn stated(op: &Op, x: &[&TensorType], result: &TensorType, cx: &Cx) -> Result<()
     match op {
         Op::Dims { values } => movement::dims(values, result),
         Op::Cast {} => cx.need_same_shape(operand(x, 0)?, result),
+        Op::Bitcast {} => {
+            let x = operand(x, 0)?;
+            if x.dtype.bits() != result.dtype.bits() || (result.dtype == DType::Bool && x.dtype != DType::Bool) {
+                return Err(format!("{} and {} do not have the same bits", x.dtype, result.dtype));
+            }
+            cx.need_same_shape(x, result)
+        }
         Op::ConvTranspose { strides, pads, dilations, group } => window::conv_transpose(x, strides, pads, dilations, *group, result, cx),
         Op::Pool { kind, kernel, strides, pads, dilations, .. } => {
             window::pool(*kind, operand(x, 0)?, kernel, strides, pads, dilations, result, cx)
@@ -231,6 +240,9 @@ fn need_float(what: &str, x: &TensorType) -> Result<(), String> {
 }
 
 fn need_number(what: &str, x: &TensorType) -> Result<(), String> {
+    if x.dtype.is_storage() {
+        return Err(format!("{what} does not compute with {x}: cast it first"));
+    }
     if x.dtype.is_float() || x.dtype.is_int() { Ok(()) } else { Err(format!("{what} takes numbers, not {x}")) }
 }
 

@@ -25,6 +25,11 @@ pub fn cast(cx: &Cx) -> Result<TensorValue, InterpError> {
     TensorValue::new(cx.dtype, x.shape.clone(), x.data.iter().map(|e| e.cast(x.dtype, cx.dtype)).collect())
 }
 
+pub fn bitcast(cx: &Cx) -> Result<TensorValue, InterpError> {
+    let x = cx.operand(0)?;
+    TensorValue::new(cx.dtype, x.shape.clone(), x.data.iter().map(|e| e.bitcast(x.dtype, cx.dtype)).collect())
+}
+
 /// A function of floats with parameters.
 pub fn float(cx: &Cx, f: impl Fn(f64) -> f64) -> Result<TensorValue, InterpError> {
     let x = cx.operand(0)?;

@@ -69,6 +69,7 @@ fn dispatch(cx: &Cx) -> Result<TensorValue, InterpError> {
         Op::Binary { f } => elementwise::binary(cx, *f),
         Op::Select {} => elementwise::select(cx),
         Op::Cast {} => elementwise::cast(cx),
+        Op::Bitcast {} => elementwise::bitcast(cx),
         Op::LeakyRelu { alpha } => elementwise::float(cx, |x| if x < 0.0 { alpha * x } else { x }),
         Op::Elu { alpha } => elementwise::float(cx, |x| if x < 0.0 { alpha * x.exp_m1() } else { x }),
         Op::HardSigmoid { alpha, beta } => elementwise::float(cx, |x| (alpha * x + beta).clamp(0.0, 1.0)),

@@ -25,9 +25,9 @@ impl Machine<'_, '_> {
                 if c.as_bool() { x.at(k, n) } else { y.at(k, n) }
             }),
             (Op::Cast {}, &[x]) => all(&|k| cast(from, d, x.at(k, n))),
-            (Op::Bitcast {}, &[x]) => all(&|k| bits(from, d, x.at(k, n))),
-            (Op::HalfBits {}, &[x]) => all(&|k| bits(DType::F16, DType::U16, x.at(k, n).wrap(DType::F16))),
-            (Op::FromHalfBits {}, &[x]) => all(&|k| bits(DType::U16, DType::F16, x.at(k, n).wrap(DType::U16))),
+            (Op::Bitcast {}, &[x]) => all(&|k| x.at(k, n).bitcast(from, d)),
+            (Op::HalfBits {}, &[x]) => all(&|k| x.at(k, n).wrap(DType::F16).bitcast(DType::F16, DType::U16)),
+            (Op::FromHalfBits {}, &[x]) => all(&|k| x.at(k, n).wrap(DType::U16).bitcast(DType::U16, DType::F16)),
             (Op::Splat {}, &[x]) => all(&|k| x.at(k / n, 1)),
             (Op::Extract { lane }, &[x]) => all(&|k| x.at(k * m + *lane as usize, m)),
             (Op::Insert { lane }, &[x, s]) => all(&|k| if k % n == *lane as usize { s.at(k / n, 1) } else { x.at(k, n) }),
@@ -47,13 +47,6 @@ impl Machine<'_, '_> {
             _ => Scalar::Float(f64::from((x as f32).mul_add(y as f32, z as f32))).wrap(d),
         }
     }
-}
-
-/// The bits of `x` as another type of the same size.
-fn bits(from: DType, to: DType, x: Scalar) -> Scalar {
-    let mut bytes = Vec::with_capacity(8);
-    x.write(from, &mut bytes);
-    Scalar::read(to, &bytes).unwrap_or(x)
 }
 
 /// Conversion of value: 64-bit integers become floats by one rounding, and u64 is not negative.

@@ -35,6 +35,7 @@ enum Step {
     Binary(Binary, DType, usize, usize),
     Select(usize, usize, usize),
     Cast(DType, DType, usize),
+    Bitcast(DType, DType, usize),
     Inside(Vec<(Position, Position)>),
 }
 
@@ -122,6 +123,7 @@ impl<'a> Ready<'a> {
                 Expr::Binary(f, a, b) => Step::Binary(*f, p.dtype(*a), id(a), id(b)),
                 Expr::Select(c, a, b) => Step::Select(id(c), id(a), id(b)),
                 Expr::Cast(dt, a) => Step::Cast(p.dtype(*a), *dt, id(a)),
+                Expr::Bitcast(dt, a) => Step::Bitcast(p.dtype(*a), *dt, id(a)),
                 Expr::Inside(pairs) => Step::Inside(pairs.iter().map(|(d, n)| (position(&scope, d), position(&scope, n))).collect()),
             });
         }
@@ -162,6 +164,7 @@ impl<'a> Ready<'a> {
                     }
                 }
                 Step::Cast(from, to, a) => v[*a].cast(*from, *to),
+                Step::Bitcast(from, to, a) => v[*a].bitcast(*from, *to),
                 Step::Inside(pairs) => {
                     let mut inside = true;
                     for (d, n) in pairs {

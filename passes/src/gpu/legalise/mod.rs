@@ -75,6 +75,19 @@ fn wide(d: DType, f16: bool) -> DType {
         DType::I8 | DType::I16 | DType::I32 | DType::I64 => DType::I32,
         DType::U8 | DType::U16 | DType::U32 | DType::U64 | DType::Bool => DType::U32,
         DType::F64 => DType::F64,
+        // Bytes since `expand`.
+        DType::F8E4M3FN
+        | DType::F8E4M3FNUZ
+        | DType::F8E5M2
+        | DType::F8E5M2FNUZ
+        | DType::F8E8M0
+        | DType::F6E2M3
+        | DType::F6E3M2
+        | DType::F4E2M1
+        | DType::I4
+        | DType::U4
+        | DType::I2
+        | DType::U2 => DType::U32,
     }
 }
 

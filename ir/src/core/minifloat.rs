@@ -1,0 +1,170 @@
+//! Floats of 8 bits and fewer: their formats as numbers, and the values of their codes. In memory a code takes a byte of its own, in
+//! the low bits. Encoding is ONNX's cast with `saturate` set: to nearest, ties to even, and what is too large becomes the largest.
+
+/// How a format spends its bits; the sign comes first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MiniFloat {
+    /// Bits of the exponent and of the mantissa.
+    pub exponent: u32,
+    pub mantissa: u32,
+    pub bias: i32,
+    pub special: Special,
+}
+
+/// Codes that are no finite number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Special {
+    /// There are none.
+    None,
+    /// As in IEEE 754: the largest exponent means infinity and NaN.
+    Ieee,
+    /// All bits but the sign set: NaN.
+    AllOnes,
+    /// The code of -0, which does not exist, is NaN.
+    MinusZero,
+}
+
+pub const F8E4M3FN: MiniFloat = MiniFloat { exponent: 4, mantissa: 3, bias: 7, special: Special::AllOnes };
+pub const F8E4M3FNUZ: MiniFloat = MiniFloat { exponent: 4, mantissa: 3, bias: 8, special: Special::MinusZero };
+pub const F8E5M2: MiniFloat = MiniFloat { exponent: 5, mantissa: 2, bias: 15, special: Special::Ieee };
+pub const F8E5M2FNUZ: MiniFloat = MiniFloat { exponent: 5, mantissa: 2, bias: 16, special: Special::MinusZero };
+pub const F6E2M3: MiniFloat = MiniFloat { exponent: 2, mantissa: 3, bias: 1, special: Special::None };
+pub const F6E3M2: MiniFloat = MiniFloat { exponent: 3, mantissa: 2, bias: 3, special: Special::None };
+pub const F4E2M1: MiniFloat = MiniFloat { exponent: 2, mantissa: 1, bias: 1, special: Special::None };
+
+impl MiniFloat {
+    /// The sign's bit.
+    pub const fn sign(&self) -> u8 {
+        1 << (self.exponent + self.mantissa)
+    }
+    /// The code of the largest finite number.
+    pub const fn largest(&self) -> u8 {
+        let all = self.sign() - 1;
+        match self.special {
+            Special::None | Special::MinusZero => all,
+            Special::AllOnes => all - 1,
+            Special::Ieee => all - (1 << self.mantissa),
+        }
+    }
+    /// The code of infinity, where there is one.
+    pub const fn infinity(&self) -> Option<u8> {
+        match self.special {
+            Special::Ieee => Some(self.largest() + 1),
+            Special::None | Special::AllOnes | Special::MinusZero => None,
+        }
+    }
+    /// The code of a NaN; formats without one give 0.
+    pub const fn nan(&self) -> u8 {
+        match self.special {
+            Special::None => 0,
+            Special::Ieee => self.largest() + 2,
+            Special::AllOnes => self.largest() + 1,
+            Special::MinusZero => self.sign(),
+        }
+    }
+    /// The exponent of the least number's last place: numbers below the least normal one are multiples of its power of two.
+    pub const fn least(&self) -> i32 {
+        1 - self.bias - self.mantissa as i32
+    }
+
+    pub fn decode(&self, code: u8) -> f64 {
+        let size = code & (self.sign() - 1);
+        let negative = code & self.sign() != 0;
+        let nan = match self.special {
+            Special::None => false,
+            Special::Ieee => size > self.largest() + 1,
+            Special::AllOnes => size > self.largest(),
+            Special::MinusZero => code == self.sign(),
+        };
+        let (e, m) = (i32::from(size >> self.mantissa), f64::from(size & ((1 << self.mantissa) - 1)));
+        let value = if nan {
+            f64::NAN
+        } else if Some(size) == self.infinity() {
+            f64::INFINITY
+        } else if e == 0 {
+            m * 2f64.powi(self.least())
+        } else {
+            (m + f64::from(1u8 << self.mantissa)) * 2f64.powi(e - 1 + self.least())
+        };
+        if negative { -value } else { value }
+    }
+
+    pub fn encode(&self, x: f64) -> u8 {
+        if x.is_nan() {
+            return self.nan();
+        }
+        let size = x.abs();
+        // The exponent of the number, or of the least normal one, gives the last place that is kept.
+        let e = ((size.to_bits() >> 52) as i32 - 1023).max(1 - self.bias);
+        let places = (size * 2f64.powi(self.mantissa as i32 - e)).round_ties_even();
+        // `places` may reach the next power of two: the sum carries into the exponent.
+        let below = i64::from(e - 1 + self.bias) << self.mantissa;
+        let code = if size > 1e9 { i64::MAX } else { below + places as i64 };
+        let code = code.min(i64::from(self.largest())) as u8;
+        let lost = code == 0 && self.special == Special::MinusZero;
+        if x.is_sign_negative() && !lost { code | self.sign() } else { code }
+    }
+}
+
+/// The powers of two of f8e8m0; code 255 is NaN.
+pub mod e8m0 {
+    pub const NAN: u8 = 255;
+
+    pub fn decode(code: u8) -> f64 {
+        if code == NAN { f64::NAN } else { 2f64.powi(i32::from(code) - 127) }
+    }
+
+    /// Up to the next power of two, saturating (ONNX's `up`); the sign is lost.
+    pub fn encode(x: f64) -> u8 {
+        if x.is_nan() {
+            return NAN;
+        }
+        let bits = x.abs().to_bits();
+        let up = i64::from(bits << 12 != 0);
+        ((bits >> 52) as i64 - 1023 + 127 + up).clamp(0, 254) as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [MiniFloat; 7] = [F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F6E2M3, F6E3M2, F4E2M1];
+
+    /// The codes that are finite numbers, by value.
+    fn numbers(f: MiniFloat) -> Vec<(f64, u8)> {
+        let mut all: Vec<_> = (0..f.sign()).map(|c| (f.decode(c), c)).filter(|(x, _)| x.is_finite()).collect();
+        all.sort_by(|a, b| a.0.total_cmp(&b.0));
+        all
+    }
+
+    #[test]
+    fn known_codes() {
+        assert_eq!(ALL.map(|f| f.decode(f.largest())), [448.0, 240.0, 57344.0, 57344.0, 7.5, 28.0, 6.0]);
+        assert_eq!(ALL.map(|f| f.decode(1)), [-9, -10, -16, -17, -3, -4, -1].map(|e| 2f64.powi(e)));
+        assert!(F8E4M3FN.decode(0xff).is_nan() && F8E4M3FNUZ.decode(0x80).is_nan() && F8E5M2.decode(0x7d).is_nan());
+        assert_eq!((F8E5M2.decode(0xfc), F8E4M3FN.decode(0xfe)), (f64::NEG_INFINITY, -448.0));
+        assert_eq!([0.0, 1.0, 1.5, 3.0, 1e39].map(e8m0::encode), [0, 127, 128, 129, 254]);
+        assert_eq!((e8m0::decode(0), e8m0::decode(254)), (2f64.powi(-127), 2f64.powi(127)));
+    }
+
+    /// Between two neighbours the nearer one, at the middle the even one: by search in the list of all numbers.
+    #[test]
+    fn encoding_is_a_search_for_the_nearest() {
+        for f in ALL {
+            for pair in numbers(f).windows(2) {
+                let [(a, low), (b, high)] = pair else { continue };
+                let middle = (a + b) / 2.0;
+                let tie = if low % 2 == 0 { low } else { high };
+                for (x, code) in [(*a, low), (middle, tie), (middle.next_down(), low), (middle.next_up(), high)] {
+                    assert_eq!(f.encode(x), *code, "{f:?} {x}");
+                    let minus = if *code == 0 && f.special == Special::MinusZero { 0 } else { code | f.sign() };
+                    assert_eq!(f.encode(-x), minus, "{f:?} -{x}");
+                }
+            }
+            let most = f.largest();
+            assert_eq!([1e6, 1e300, f64::INFINITY].map(|x| f.encode(x)), [most; 3]);
+            assert_eq!((f.encode(-f64::INFINITY), f.encode(f64::NAN)), (most | f.sign(), f.nan()));
+        }
+    }
+}
