@@ -4,7 +4,7 @@
 use super::constants::{broadcast, from_options, sizes, strided, strides};
 use super::rewriter::Cx;
 use odc_ir::core::{Binding, Const, Scalar, TensorType, TensorValue, Value};
-use odc_ir::graph::{Op, Operation, interp};
+use odc_ir::graph::{BinaryFn, Op, Operation, interp};
 
 /// A result may have this many bytes even if it is larger than what it is made of.
 const SMALL: usize = 1 << 20;
@@ -24,7 +24,10 @@ pub fn fold(cx: &mut Cx, op: &Operation) -> Option<Value> {
     // Each operand once: a constant joined to itself again and again would double every time.
     let first = |k: &usize| !op.operands.iter().take(*k).any(|v| Some(v) == op.operands.get(*k));
     let from: usize = (0..operands.len()).filter(first).map(|k| operands[k].bytes.len()).sum();
-    let limit = if matches!(op.op, Op::Expand {} | Op::Tile {}) { SMALL_EXPAND } else { SMALL };
+    // One constant shifted by several amounts is packed data that is taken apart: it stays packed.
+    let elements = shape.iter().product::<usize>();
+    let unpacks = matches!(op.op, Op::Binary { f: BinaryFn::Shr }) && operands.iter().all(|c| c.elements() < elements);
+    let limit = if unpacks || matches!(op.op, Op::Expand {} | Op::Tile {}) { SMALL_EXPAND } else { SMALL };
     if bytes > limit.max(from) {
         return None;
     }

@@ -57,8 +57,13 @@ impl Build {
         }
         let x = match v.missing() {
             Missing::Const(t) => {
+                if let Some(apart) = super::packed::constant(self, t, &v.ty)? {
+                    let x = self.value(&apart)?;
+                    v.set_value(x);
+                    return Ok(x);
+                }
                 let shape = v.ty.static_shape().unwrap_or_default();
-                let c = Const::new(v.dtype(), shape, t.data.clone());
+                let c = Const::new(v.dtype(), shape, t.elements());
                 self.constant(c.ok_or_else(|| Fault::new(Code::TensorData, "its data does not fit its shape"))?, &v.ty)
             }
             Missing::Known(elems) => self.known(elems, &v.ty)?,

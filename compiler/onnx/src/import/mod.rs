@@ -11,6 +11,7 @@ mod fix;
 mod flatten;
 pub mod known;
 pub mod options;
+pub(crate) mod packed;
 pub mod value;
 
 pub use fix::Fixed;

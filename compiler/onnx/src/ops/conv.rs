@@ -171,7 +171,10 @@ fn kernel(c: &Call, w: &Val) -> Got<Vec<i64>> {
 }
 
 fn operands(c: &Call) -> Got<(Val, Val, Option<Val>)> {
-    let (x, w, b) = (c.input(0)?, c.input(1)?, c.opt(2));
+    fitting(c, c.input(0)?, c.input(1)?, c.opt(2))
+}
+
+fn fitting(c: &Call, x: Val, w: Val, b: Option<Val>) -> Got<(Val, Val, Option<Val>)> {
     c.same_dtype(&x, &w)?;
     c.want_rank(&x, 3, "the operand")?;
     if w.rank() != x.rank() {
@@ -188,6 +191,12 @@ fn operands(c: &Call) -> Got<(Val, Val, Option<Val>)> {
 
 pub fn conv(c: &mut Call) -> Out {
     let (x, w, b) = operands(c)?;
+    Ok(vec![conv_of(c, x, w, b)?])
+}
+
+/// The convolution that the node's attributes describe, of these operands.
+pub(super) fn conv_of(c: &mut Call, x: Val, w: Val, b: Option<Val>) -> Got<Val> {
+    let (x, w, b) = fitting(c, x, w, b)?;
     let mut window = Window::of(c, kernel(c, &w)?)?;
     let group = c.attrs.positive_or("group", 1)?;
     let [out_channels, per_group] = channels(&w);
@@ -210,7 +219,7 @@ pub fn conv(c: &mut Call) -> Out {
         return Err(bad("pads", "must not be negative"));
     }
     let operands: Vec<&Val> = [&x, &w].into_iter().chain(&b).collect();
-    Ok(vec![c.emit(Op::Conv { strides, pads, dilations, group }, &operands, x.dtype(), shape)?])
+    c.emit(Op::Conv { strides, pads, dilations, group }, &operands, x.dtype(), shape)
 }
 
 /// The first two sizes of a weight, which `kernel` found to be constant.

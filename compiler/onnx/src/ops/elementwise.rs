@@ -2,7 +2,7 @@
 //! Known sizes and literals are computed right here.
 
 use crate::diag::{Code, Fault};
-use crate::import::call::{Call, Got, Out, dtype_number, operand};
+use crate::import::call::{Call, Got, Out, operand};
 use crate::import::known;
 use crate::import::value::Val;
 use odc_ir::core::DType;

@@ -13,7 +13,7 @@ pub fn mat_mul(c: &mut Call) -> Out {
 }
 
 /// numpy's matmul.
-fn product(c: &mut Call, a: &Val, b: &Val) -> Got<Val> {
+pub(super) fn product(c: &mut Call, a: &Val, b: &Val) -> Got<Val> {
     let dtype = c.same_dtype(a, b)?;
     let scalar = || operand(format!("does not take a scalar: {} and {}", a.ty, b.ty));
     let (ka, lead_a) = a.shape().split_last().ok_or_else(scalar)?;
