@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn every_type_and_rank_comes_back() {
-        for dtype in DType::ALL {
+        // Of those behind bool numpy knows only the size.
+        for dtype in DType::ALL.into_iter().filter(|d| *d <= DType::Bool) {
             for shape in [&[][..], &[3], &[2, 3], &[0, 4]] {
                 let n = byte_count(dtype, shape).unwrap();
                 let data: Vec<u8> = (0..n).map(|k| (k % 2) as u8).collect();

@@ -113,7 +113,7 @@ impl Scalar {
             };
         }
         if let Some(f) = dt.mini() {
-            return Scalar::Float(f.decode(f.encode(self.as_f64())));
+            return Scalar::Float(f.decode(f.code(self.as_f64())));
         }
         match dt {
             DType::F32 => Scalar::Float(self.as_f64() as f32 as f64),
@@ -138,6 +138,9 @@ impl Scalar {
     /// anything to bool is `!= 0`. Floats to integers of less than a byte truncate and then wrap, as ONNX's reference does. To floats of 8
     /// bits and fewer: to nearest, ties to even, saturating; to f8e8m0 up.
     pub fn cast(self, from: DType, to: DType) -> Scalar {
+        if let Some(f) = to.mini().filter(|_| from != to) {
+            return Scalar::Float(f.decode(f.encode(self.as_f64())));
+        }
         match self {
             Scalar::Float(x) if to == DType::U64 => Scalar::Int((x as u64) as i64),
             Scalar::Float(x) if to.is_int() && to.bits() >= 8 => {
@@ -235,7 +238,7 @@ impl Scalar {
             DType::Bool => out.push(u8::from(self.as_bool())),
             DType::F8E8M0 => out.push(minifloat::e8m0::encode(self.as_f64())),
             _ => out.push(match dt.mini() {
-                Some(f) => f.encode(self.as_f64()),
+                Some(f) => f.code(self.as_f64()),
                 None => low_bits(dt, self.as_i64()) as u8,
             }),
         }

@@ -89,6 +89,16 @@ impl MiniFloat {
         if negative { -value } else { value }
     }
 
+    /// The code of a value that the format has, infinity where it has one, or the nearest.
+    pub fn code(&self, x: f64) -> u8 {
+        match self.infinity().filter(|_| x.is_infinite()) {
+            Some(c) if x < 0.0 => c | self.sign(),
+            Some(c) => c,
+            None => self.encode(x),
+        }
+    }
+
+    /// ONNX's cast: what is too large, infinity too, becomes the largest number.
     pub fn encode(&self, x: f64) -> u8 {
         if x.is_nan() {
             return self.nan();
@@ -127,6 +137,7 @@ pub mod e8m0 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dtype::{DType, Scalar};
     use super::*;
 
     const ALL: [MiniFloat; 7] = [F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F6E2M3, F6E3M2, F4E2M1];
@@ -164,7 +175,50 @@ mod tests {
             }
             let most = f.largest();
             assert_eq!([1e6, 1e300, f64::INFINITY].map(|x| f.encode(x)), [most; 3]);
+            let codes = (0..f.sign()).filter(|c| !f.decode(*c).is_nan());
+            codes.for_each(|c| assert_eq!(f.code(f.decode(c)), c, "{f:?}"));
             assert_eq!((f.encode(-f64::INFINITY), f.encode(f64::NAN)), (most | f.sign(), f.nan()));
         }
+    }
+
+    /// FNV-1a, so that tables of another implementation fit a line.
+    fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
+        bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    }
+
+    /// The values of all codes, as f32, and the codes of all halves that are numbers, clipped to the largest: as ml_dtypes 0.5 has them.
+    #[test]
+    fn an_independent_implementation_agrees() {
+        for (d, down, up) in [
+            (DType::F8E4M3FN, 0xaf47_0900_16b8_1063, 0xdad1_d9c5_0f74_9ca5),
+            (DType::F8E4M3FNUZ, 0x8085_b2e0_3800_86e3, 0xf518_51cb_11c6_3018),
+            (DType::F8E5M2, 0x26fa_d67d_8c0b_8573, 0x6c1e_56b6_fb09_c905),
+            (DType::F8E5M2FNUZ, 0x0d13_f62b_e652_bd63, 0x94ae_6fc4_93d4_9818),
+            (DType::F6E2M3, 0x0b6f_9bfb_d018_1f43, 0x7ffa_cb24_ad8b_0aa5),
+            (DType::F6E3M2, 0x5969_e490_2129_f6c3, 0x25da_1343_4201_d785),
+            (DType::F4E2M1, 0x1fb1_dba6_6200_138b, 0x2403_bb76_b85d_fea5),
+        ] {
+            let halves = (0..=u16::MAX).filter_map(|b| Scalar::read(DType::F16, &b.to_le_bytes())).filter(|x| !x.as_f64().is_nan());
+            let mut codes = vec![];
+            halves.for_each(|x| x.cast(DType::F16, d).write(d, &mut codes));
+            assert_eq!(hash(codes), down, "to {d}");
+            assert_eq!(hash((0..1u32 << d.bits()).flat_map(|c| single(d, c as u8))), up, "from {d}");
+        }
+        assert_eq!(hash((0..=255).flat_map(|c| single(DType::F8E8M0, c))), 0x6d2c_8b41_c3f0_e5a5);
+        for (d, codes) in [
+            (DType::I4, 0x435f_2b53_83f9_d11d),
+            (DType::U4, 0x73ce_dc35_4992_0a7d),
+            (DType::I2, 0x5223_4f00_647e_f5bd),
+            (DType::U2, 0x2460_3aac_47e8_c6ad),
+        ] {
+            let mut bytes = vec![];
+            (-300..300).for_each(|x| Scalar::Int(x).cast(DType::I32, d).write(d, &mut bytes));
+            assert_eq!(hash(bytes), codes, "to {d}");
+        }
+    }
+
+    fn single(d: DType, code: u8) -> [u8; 4] {
+        let x = Scalar::read(d, &[code]).map_or(f32::NAN, |x| x.as_f64() as f32);
+        if x.is_nan() { 0x7fc0_0000u32.to_le_bytes() } else { x.to_le_bytes() }
     }
 }

@@ -52,6 +52,11 @@ pub fn vector(d: DType, lanes: u32) -> LoopType {
     if lanes == 1 { LoopType::Scalar(d) } else { LoopType::Vector(d, lanes) }
 }
 
+/// The types that come to backends.
+pub fn computed() -> impl Iterator<Item = &'static DType> {
+    DType::ALL.iter().filter(|d| !d.is_storage())
+}
+
 /// How many lanes a vector of `d` has here.
 pub fn lanes(d: DType) -> u32 {
     if d.size() == 8 { 2 } else { 4 }

@@ -52,6 +52,7 @@ impl Machine<'_, '_> {
 /// Conversion of value: 64-bit integers become floats by one rounding, and u64 is not negative.
 fn cast(from: DType, to: DType, x: Scalar) -> Scalar {
     match (x, to) {
+        _ if to.is_storage() => x.cast(from, to),
         (Scalar::Int(k), DType::F64) if from == DType::U64 => Scalar::Float(k as u64 as f64),
         (Scalar::Int(k), DType::F32 | DType::F16 | DType::BF16) => {
             let f = if from == DType::U64 { k as u64 as f32 } else { k as f32 };

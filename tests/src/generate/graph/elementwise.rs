@@ -176,12 +176,13 @@ pub(super) fn select(g: &mut Gen<'_, '_>) -> Option<()> {
 
 pub(super) fn cast(g: &mut Gen<'_, '_>) -> Option<()> {
     let x = g.item(|i| i.exact)?;
-    let to = *g.c.pick(&[DType::F32, DType::I64, DType::Bool, DType::I32, DType::F64, DType::F16]);
+    let to = [DType::F32, DType::I64, DType::Bool, DType::I32, DType::F64, DType::F16, DType::F8E4M3FN, DType::F4E2M1];
+    let to = *g.c.pick(&to);
     if to == x.ty.dtype {
         return None;
     }
     let y = g.emit(Op::Cast {}, &[&x], TensorType::new(to, x.ty.shape.clone()), true, x.limit)?;
-    if matches!(to, DType::F64 | DType::F16) {
+    if matches!(to, DType::F64 | DType::F16) || to.is_storage() {
         g.emit(Op::Cast {}, &[&y], TensorType::new(DType::F32, x.ty.shape.clone()), true, x.limit)?;
     }
     Some(())
