@@ -6,25 +6,6 @@ use jit::*;
 use odc_ir::core::{Binary, DType, Scalar, Unary};
 use odc_ir::loops::{LoopType, Op};
 
-/// Pads to a multiple of `lanes`, runs over all, returns as many elements as there were.
-fn run(f: &odc_ir::loops::Func, t: &odc_backend::Target, lanes: u32, inputs: &[(DType, Vec<Scalar>)], out: DType) -> Vec<Scalar> {
-    let n = inputs[0].1.len();
-    let groups = n.div_ceil(lanes as usize);
-    let mut buffers: Vec<_> = inputs
-        .iter()
-        .map(|(d, xs)| {
-            let mut b = bytes(*d, xs);
-            b.resize(groups * lanes as usize * d.size(), 0);
-            b
-        })
-        .collect();
-    buffers.push(vec![0xaa; groups * lanes as usize * out.size() + 1]);
-    Jit::compile(f, t).run(&mut buffers, &[groups as i64], 0, 0, groups as i64);
-    let result = buffers.pop().unwrap();
-    assert_eq!(result.last(), Some(&0xaa), "wrote past the end");
-    scalars(out, &result).into_iter().take(n).collect()
-}
-
 fn pairs(d: DType) -> (Vec<Scalar>, Vec<Scalar>) {
     let e = edges(d);
     e.iter().flat_map(|a| e.iter().map(move |b| (*a, *b))).unzip()

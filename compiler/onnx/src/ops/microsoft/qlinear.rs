@@ -2,11 +2,11 @@
 
 use crate::import::call::{Call, Got, Handler, Out, operand};
 use crate::import::value::{Missing, Val};
-use crate::ops::quant::{along, dequantize, dynamic, quantize};
+use crate::ops::quant::{along, centred, dequantize, dynamic, quantize, store};
 use crate::ops::{elementwise, integer, move_data, norm, pool};
 use crate::tensor::Tensor;
-use odc_ir::core::{DType, TensorType};
-use odc_ir::graph::{BinaryFn, Op};
+use odc_ir::core::{DType, Dim, TensorType};
+use odc_ir::graph::{BinaryFn, Op, ReduceFn};
 
 /// Codes with their scale and zero point, one for the whole tensor.
 struct Quantised {
@@ -44,17 +44,50 @@ fn codes(c: &mut Call, y: &Val, k: usize, default: DType) -> Out {
     Ok(vec![quantize(c, y, &scale, zero.as_ref(), to, true)?])
 }
 
-fn two(c: &mut Call, f: BinaryFn) -> Out {
-    let to = c.input(0)?.dtype();
-    let (a, b) = (float(c, 0)?, float(c, 3)?);
-    let y = c.binary(f, &a, &b)?;
-    codes(c, &y, 6, to)
-}
+/// In units of the result, `a * ra + (b * rb + rest)`: two fused roundings, and the same codes as ONNX Runtime's kernels give.
 pub fn add(c: &mut Call) -> Out {
-    two(c, BinaryFn::Add)
+    let (a, b) = (quantised(c, 0)?, quantised(c, 3)?);
+    let unit = whole(c, 6)?.ok_or_else(|| operand("input 6 is missing"))?;
+    let zero = whole(c, 7)?;
+    let to = zero.as_ref().map_or(a.codes.dtype(), Val::dtype);
+    let mut rest = match &zero {
+        Some(z) => c.cast(z, DType::F32)?,
+        None => Val::scalar(DType::F32, 0.0),
+    };
+    let mut parts = vec![];
+    let mut lost: Option<Val> = None;
+    for q in [&a, &b] {
+        let ratio = c.binary(BinaryFn::Div, &q.scale, &unit)?;
+        if let Some(z) = &q.zero {
+            let z = c.cast(z, DType::F32)?;
+            let part = c.binary(BinaryFn::Mul, &ratio, &z)?;
+            lost = Some(match lost {
+                Some(l) => c.binary(BinaryFn::Add, &l, &part)?,
+                None => part,
+            });
+        }
+        let x = c.cast(&q.codes, DType::F32)?;
+        parts.push(c.binary(BinaryFn::Mul, &x, &ratio)?);
+    }
+    if let Some(l) = lost {
+        rest = c.binary(BinaryFn::Sub, &rest, &l)?;
+    }
+    for part in parts.iter().rev() {
+        rest = c.binary(BinaryFn::Add, part, &rest)?;
+    }
+    Ok(vec![store(c, &rest, None, to, true)?])
 }
+
 pub fn mul(c: &mut Call) -> Out {
-    two(c, BinaryFn::Mul)
+    let (a, b) = (quantised(c, 0)?, quantised(c, 3)?);
+    let unit = whole(c, 6)?.ok_or_else(|| operand("input 6 is missing"))?;
+    let zero = whole(c, 7)?;
+    let (x, y) = (centred(c, &a.codes, a.zero.as_ref())?, centred(c, &b.codes, b.zero.as_ref())?);
+    let product = c.binary(BinaryFn::Mul, &x, &y)?;
+    let scale = c.binary(BinaryFn::Mul, &a.scale, &b.scale)?;
+    let scale = c.binary(BinaryFn::Div, &scale, &unit)?;
+    let to = zero.as_ref().map_or(a.codes.dtype(), Val::dtype);
+    Ok(vec![integer::requantize(c, &product, &scale, zero.as_ref(), to)?])
 }
 
 /// An operator of ai.onnx on the dequantised operand.
@@ -80,8 +113,28 @@ pub fn softmax(c: &mut Call) -> Out {
     c.opset = c.attrs.int_or("opset", 13)?;
     between(c, norm::softmax)
 }
+/// An exact sum of each channel, scaled once.
 pub fn global_average_pool(c: &mut Call) -> Out {
-    between(c, |c| spatial(c, pool::global_average_pool))
+    let q = quantised(c, 0)?;
+    let unit = whole(c, 3)?.ok_or_else(|| operand("input 3 is missing"))?;
+    let zero = whole(c, 4)?;
+    c.want_rank(&q.codes, 3, "the operand")?;
+    let last = c.attrs.flag("channels_last", false)?;
+    let rank = q.codes.rank();
+    let axes: Vec<usize> = if last { (1..rank - 1).collect() } else { (2..rank).collect() };
+    let (mut shape, mut count) = (q.codes.shape().to_vec(), Dim::ONE);
+    for a in &axes {
+        if let Some(d) = shape.get_mut(*a) {
+            count = count * std::mem::replace(d, Dim::ONE);
+        }
+    }
+    let x = centred(c, &q.codes, q.zero.as_ref())?;
+    let sum = c.emit(Op::Reduce { f: ReduceFn::Sum, axes, keep: true }, &[&x], DType::F32, shape)?;
+    let count = c.emit(Op::Dims { values: vec![count] }, &[], DType::F32, vec![])?;
+    let scale = c.binary(BinaryFn::Mul, &unit, &count)?;
+    let scale = c.binary(BinaryFn::Div, &q.scale, &scale)?;
+    let to = zero.as_ref().map_or(q.codes.dtype(), Val::dtype);
+    Ok(vec![integer::requantize(c, &sum, &scale, zero.as_ref(), to)?])
 }
 pub fn average_pool(c: &mut Call) -> Out {
     between(c, |c| spatial(c, pool::average_pool))
