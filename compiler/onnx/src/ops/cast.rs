@@ -1,6 +1,5 @@
 //! Cast, CastLike and BitCast. What ONNX's attributes ask for beyond the IR's cast (to nearest, saturating; f8e8m0 up) is composed.
 
-use super::elementwise::convert;
 use crate::attrs::bad;
 use crate::import::call::{Call, Got, Out, dtype_number, operand};
 use crate::import::value::Val;
@@ -32,7 +31,7 @@ fn cast_to(c: &mut Call, to: DType) -> Out {
     let x = c.input(0)?;
     let y = match (to, saturate) {
         (DType::F8E8M0, _) => to_e8m0(c, &x, mode, saturate)?,
-        (_, true) => convert(c, &x, to)?,
+        (_, true) => c.convert(&x, to)?,
         (_, false) => unsaturated(c, &x, to)?,
     };
     Ok(vec![y])
@@ -40,14 +39,14 @@ fn cast_to(c: &mut Call, to: DType) -> Out {
 
 /// A cast to a float of 8 bits that gives NaN or infinity for what is too large.
 pub(super) fn unsaturated(c: &mut Call, x: &Val, to: DType) -> Got<Val> {
-    let y = convert(c, x, to)?;
+    let y = c.convert(x, to)?;
     let Some(format) = to.mini().filter(|f| f.special != minifloat::Special::None && x.dtype() != to) else { return Ok(y) };
     // What is nearer to the number after the largest, if there were one, than to the largest; a tie goes to the even code.
     let largest = format.decode(format.largest());
     let half_place = (largest - format.decode(format.largest() - 1)) / 2.0;
     let odd = format.largest() % 2 == 1;
     let over = format.infinity().map_or(f64::NAN, |c| format.decode(c));
-    let wide = if matches!(x.dtype(), DType::F32 | DType::F64) { x.clone() } else { convert(c, x, DType::F32)? };
+    let wide = if matches!(x.dtype(), DType::F32 | DType::F64) { x.clone() } else { c.convert(x, DType::F32)? };
     let mut y = y;
     for (f, sign) in [(if odd { BinaryFn::Ge } else { BinaryFn::Gt }, 1.0), (if odd { BinaryFn::Le } else { BinaryFn::Lt }, -1.0)] {
         let limit = Val::scalar(wide.dtype(), sign * (largest + half_place));
@@ -62,7 +61,7 @@ fn to_e8m0(c: &mut Call, x: &Val, mode: RoundMode, saturate: bool) -> Got<Val> {
     if x.dtype() == DType::F8E8M0 {
         return Ok(x.clone());
     }
-    let x = convert(c, x, DType::F32)?;
+    let x = c.convert(x, DType::F32)?;
     let shape = x.shape().to_vec();
     // Rounded before the cast, which then has nothing to round: the mantissa's bits are carried or cut off.
     let rounded = if mode == RoundMode::Up {
@@ -80,7 +79,7 @@ fn to_e8m0(c: &mut Call, x: &Val, mode: RoundMode, saturate: bool) -> Got<Val> {
         let normal = c.binary(BinaryFn::And, &below, &above)?;
         c.emit(Op::Select {}, &[&normal, &cut, &x], DType::F32, shape.clone())?
     };
-    let mut y = convert(c, &rounded, DType::F8E8M0)?;
+    let mut y = c.convert(&rounded, DType::F8E8M0)?;
     if !saturate {
         let nan = Val::scalar(DType::F8E8M0, f64::NAN);
         let (lo, hi) = (2f64.powi(-127), 2f64.powi(127));

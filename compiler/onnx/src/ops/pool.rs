@@ -163,6 +163,8 @@ pub fn lowest(dtype: DType) -> f64 {
         DType::I32 => f64::from(i32::MIN),
         DType::I64 => i64::MIN as f64,
         DType::U8 | DType::U16 | DType::U32 | DType::U64 | DType::Bool => 0.0,
+        // No pool computes with those that only exist to be stored.
+        _ => 0.0,
     }
 }
 

@@ -1,7 +1,6 @@
 //! QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear of every version, and what other quantised operators share.
 
 use super::cast::unsaturated;
-use super::elementwise::convert;
 use crate::attrs::bad;
 use crate::import::call::{Call, Got, Out, dtype_number, operand};
 use crate::import::value::{Missing, Val};
@@ -47,7 +46,7 @@ pub fn along(c: &mut Call, v: &Val, rank: usize, axis: usize) -> Got<Val> {
 
 /// `saturate(round(x / scale) + zero)`, the quotient in the scale's type; floats are only cast.
 pub fn quantize(c: &mut Call, x: &Val, scale: &Val, zero: Option<&Val>, to: DType, saturate: bool) -> Got<Val> {
-    let x = convert(c, x, scale.dtype())?;
+    let x = c.convert(x, scale.dtype())?;
     let y = c.binary(BinaryFn::Div, &x, scale)?;
     store(c, &y, zero, to, saturate)
 }
@@ -61,17 +60,17 @@ pub fn store(c: &mut Call, y: &Val, zero: Option<&Val>, to: DType, saturate: boo
         }
         let y = match zero {
             Some(z) if to.bits() < 8 => {
-                let z = convert(c, z, y.dtype())?;
+                let z = c.convert(z, y.dtype())?;
                 c.binary(BinaryFn::Add, y, &z)?
             }
             _ => y.clone(),
         };
-        return if saturate { convert(c, &y, to) } else { unsaturated(c, &y, to) };
+        return if saturate { c.convert(&y, to) } else { unsaturated(c, &y, to) };
     };
-    let y = convert(c, y, DType::F32)?;
+    let y = c.convert(y, DType::F32)?;
     let mut y = c.unary(UnaryFn::Round, &y)?;
     if let Some(z) = zero {
-        let z = convert(c, z, DType::F32)?;
+        let z = c.convert(z, DType::F32)?;
         y = c.binary(BinaryFn::Add, &y, &z)?;
     }
     let y = c.binary(BinaryFn::Max, &y, &Val::scalar(DType::F32, lo))?;
@@ -188,7 +187,7 @@ pub fn quantize_linear(c: &mut Call) -> Out {
     };
     // Powers of two, and integers, have no division of their own.
     let own = if scale.dtype() == DType::F8E8M0 || !scale.dtype().is_float() { DType::F32 } else { scale.dtype() };
-    let scale = convert(c, &scale, precision.unwrap_or(own))?;
+    let scale = c.convert(&scale, precision.unwrap_or(own))?;
     let y = quantize(c, &x, &scale, zero.as_ref(), to, saturate)?;
     Ok(vec![c.reshape(&y, shape)?])
 }
@@ -208,7 +207,7 @@ pub fn dequantize_linear(c: &mut Call) -> Out {
 /// u8 codes, scale and zero point of a tensor whose range is only known when it is there.
 pub fn dynamic(c: &mut Call, x: &Val) -> Got<[Val; 3]> {
     let zero = Val::scalar(DType::F32, 0.0);
-    let x = convert(c, x, DType::F32)?;
+    let x = c.convert(x, DType::F32)?;
     let extreme = |c: &mut Call, reduce: ReduceFn, f: BinaryFn| -> Got<Val> {
         let axes = (0..x.rank()).collect();
         let r = c.emit(Op::Reduce { f: reduce, axes, keep: false }, &[&x], DType::F32, vec![])?;

@@ -50,32 +50,42 @@ pub fn add(c: &mut Call) -> Out {
     let unit = whole(c, 6)?.ok_or_else(|| operand("input 6 is missing"))?;
     let zero = whole(c, 7)?;
     let to = zero.as_ref().map_or(a.codes.dtype(), Val::dtype);
-    let mut rest = match &zero {
-        Some(z) => c.cast(z, DType::F32)?,
-        None => Val::scalar(DType::F32, 0.0),
-    };
+    let mut rest = offset(c, [&a, &b], &unit, zero.as_ref())?;
     let mut parts = vec![];
-    let mut lost: Option<Val> = None;
     for q in [&a, &b] {
         let ratio = c.binary(BinaryFn::Div, &q.scale, &unit)?;
-        if let Some(z) = &q.zero {
-            let z = c.cast(z, DType::F32)?;
-            let part = c.binary(BinaryFn::Mul, &ratio, &z)?;
-            lost = Some(match lost {
-                Some(l) => c.binary(BinaryFn::Add, &l, &part)?,
-                None => part,
-            });
-        }
         let x = c.cast(&q.codes, DType::F32)?;
         parts.push(c.binary(BinaryFn::Mul, &x, &ratio)?);
-    }
-    if let Some(l) = lost {
-        rest = c.binary(BinaryFn::Sub, &rest, &l)?;
     }
     for part in parts.iter().rev() {
         rest = c.binary(BinaryFn::Add, part, &rest)?;
     }
     Ok(vec![store(c, &rest, None, to, true)?])
+}
+
+/// `zero - (ra * a_zero + rb * b_zero)`, the sum fused.
+fn offset(c: &mut Call, terms: [&Quantised; 2], unit: &Val, zero: Option<&Val>) -> Got<Val> {
+    let known = |v: &Val| v.const_floats().and_then(|x| x.first().map(|x| *x as f32));
+    let point = |z: Option<&Val>| z.map_or(Some(0.0), known);
+    let [a, b] = terms;
+    let numbers = [known(&a.scale), point(a.zero.as_ref()), known(&b.scale), point(b.zero.as_ref()), known(unit), point(zero)];
+    if let [Some(sa), Some(za), Some(sb), Some(zb), Some(unit), Some(zero)] = numbers {
+        let (ra, rb) = (sa / unit, sb / unit);
+        return Ok(Val::scalar(DType::F32, f64::from(zero - ra.mul_add(za, rb * zb))));
+    }
+    let mut lost = Val::scalar(DType::F32, 0.0);
+    for q in [b, a] {
+        let ratio = c.binary(BinaryFn::Div, &q.scale, unit)?;
+        let Some(z) = &q.zero else { continue };
+        let z = c.cast(z, DType::F32)?;
+        let part = c.binary(BinaryFn::Mul, &ratio, &z)?;
+        lost = c.binary(BinaryFn::Add, &part, &lost)?;
+    }
+    let zero = match zero {
+        Some(z) => c.cast(z, DType::F32)?,
+        None => Val::scalar(DType::F32, 0.0),
+    };
+    c.binary(BinaryFn::Sub, &zero, &lost)
 }
 
 pub fn mul(c: &mut Call) -> Out {
