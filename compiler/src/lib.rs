@@ -19,6 +19,7 @@ mod fix;
 mod flops;
 pub mod host_tensor;
 mod kernels;
+mod lists;
 mod macs;
 pub mod npy;
 mod output;

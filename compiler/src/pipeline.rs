@@ -12,7 +12,7 @@ use odc_format::{FormatError, Manifest, WriteError};
 use odc_ir::core::VerifyError;
 use odc_ir::program::Program;
 use odc_ir::{graph, loops, tensor};
-use odc_onnx::{Diagnostic, Fixed, ImportOptions, Model};
+use odc_onnx::{Diagnostic, Fixed, ImportOptions, Items, Model};
 use odc_passes::canonicalise;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -51,6 +51,8 @@ pub struct Options {
     pub dims: BTreeMap<String, String>,
     /// By an input's name: its value, which makes it a constant.
     pub fix: BTreeMap<String, Fixed>,
+    /// By the name of an input that is a sequence or an optional: its elements. They become inputs `name.0` and so on.
+    pub lists: BTreeMap<String, Items>,
     /// Threads that compile kernels. The result does not depend on it.
     pub threads: usize,
 }
@@ -62,6 +64,7 @@ impl Default for Options {
             level: OptLevel::default(),
             dims: BTreeMap::new(),
             fix: BTreeMap::new(),
+            lists: BTreeMap::new(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -176,7 +179,8 @@ pub fn compile_with(model: &Path, options: &Options, report: Report<'_>) -> Resu
 }
 
 pub(crate) fn import(model: &Model, options: &Options) -> Result<graph::Module, CompileError> {
-    let options = ImportOptions { dims: options.dims.clone(), fix: options.fix.clone(), ..ImportOptions::default() };
+    let options =
+        ImportOptions { dims: options.dims.clone(), fix: options.fix.clone(), lists: options.lists.clone(), ..ImportOptions::default() };
     odc_onnx::import(model, &options).map_err(CompileError::Import)
 }
 

@@ -5,9 +5,10 @@ use super::device::{Device, DeviceArgs};
 use super::model::{CompileArgs, is_artifact};
 use crate::fix::FixArg;
 use crate::host_tensor::HostTensor;
+use crate::lists::{self, FileKind, ListArg, Value, kind_of};
 use crate::problem::{Exit, Failure, Problem};
 use odc_ir::core::Scalar;
-use odc_onnx::{Fixed, Model};
+use odc_onnx::{Fixed, Items, Model};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,11 @@ pub struct Fitted<'a> {
     /// Values that the command line fixes.
     given: BTreeMap<String, Fixed>,
     names: Vec<String>,
+    /// What files of data sets hold, for inputs and for outputs.
+    kinds: [Vec<FileKind>; 2],
+    output_names: Vec<String>,
+    /// How long lists were when the model was compiled.
+    lists: BTreeMap<String, Items>,
     device: Option<Device>,
     /// Values that a data set fixed.
     fixed: BTreeMap<String, HostTensor>,
@@ -26,21 +32,59 @@ pub struct Fitted<'a> {
 impl<'a> Fitted<'a> {
     pub fn new(path: &'a Path, compile: &'a CompileArgs, run: &'a DeviceArgs) -> Result<Fitted<'a>, Failure> {
         let given = compile.options()?.fix;
-        let mut fitted = Fitted { path, compile, run, given, names: vec![], device: None, fixed: BTreeMap::new() };
+        let mut fitted = Fitted {
+            path,
+            compile,
+            run,
+            given,
+            names: vec![],
+            kinds: [vec![], vec![]],
+            output_names: vec![],
+            lists: BTreeMap::new(),
+            device: None,
+            fixed: BTreeMap::new(),
+        };
         if is_artifact(path) {
             let device = Device::open(path, compile, run)?;
             fitted.names = device.manifest().inputs.iter().map(|t| t.name.clone()).collect();
+            fitted.output_names = device.manifest().outputs.iter().map(|t| t.name.clone()).collect();
             fitted.device = Some(device);
         } else {
             let model = Model::open(path).map_err(|e| crate::CompileError::Import(vec![e.into()]))?;
             fitted.names = model.input_names().map(String::from).collect();
+            if let Some(g) = &model.proto.graph {
+                let inputs = fitted.names.iter().filter_map(|n| g.input.iter().find(|i| i.name() == n));
+                fitted.kinds = [inputs.map(kind_of).collect(), g.output.iter().map(kind_of).collect()];
+                fitted.output_names = g.output.iter().map(|o| o.name().to_owned()).collect();
+            }
         }
         Ok(fitted)
     }
 
-    /// Names of all inputs, fixed or not, in the model's order.
-    pub fn input_names(&self) -> &[String] {
-        &self.names
+    /// The tensors in files for inputs, each with its file.
+    pub fn read_inputs(&mut self, files: &[PathBuf]) -> Result<(Vec<(String, HostTensor)>, Vec<PathBuf>), Problem> {
+        let (mut tensors, mut paths) = (vec![], vec![]);
+        let values = named(files, &self.names, &self.kinds[0])?;
+        let mut lists = BTreeMap::new();
+        for ((name, value), path) in values.into_iter().zip(files) {
+            if let Value::List(items) = &value {
+                let shape = |t: &HostTensor| t.shape.iter().map(|d| *d as u64).collect();
+                lists.insert(name.clone(), Items::Shapes(items.iter().map(shape).collect()));
+            }
+            let flat = lists::flat(name, value);
+            paths.extend(flat.iter().map(|_| path.clone()));
+            tensors.extend(flat);
+        }
+        if lists != self.lists {
+            self.lists = lists;
+            self.device = None;
+        }
+        Ok((tensors, paths))
+    }
+    /// The tensors in files for outputs.
+    pub fn read_outputs(&self, files: &[PathBuf]) -> Result<Vec<(String, HostTensor)>, Problem> {
+        let values = named(files, &self.output_names, &self.kinds[1])?;
+        Ok(values.into_iter().flat_map(|(name, value)| lists::flat(name, value)).collect())
     }
 
     pub fn device(&mut self) -> Result<&mut Device, Failure> {
@@ -79,6 +123,7 @@ impl<'a> Fitted<'a> {
     fn compile(&mut self, files: &[PathBuf], inputs: &[(String, HostTensor)]) -> Result<Device, Failure> {
         loop {
             let mut how = self.compile.clone();
+            how.list.extend(self.lists.iter().map(|(name, items)| ListArg { name: name.clone(), items: items.clone() }));
             for ((name, _), file) in inputs.iter().zip(files).filter(|((n, _), _)| self.fixed.contains_key(n)) {
                 how.fix.push(FixArg { name: name.clone(), text: format!("@{}", file.display()) });
             }
@@ -95,6 +140,17 @@ impl<'a> Fitted<'a> {
             }
         }
     }
+}
+
+/// Values by name: those whose files have no name take the model's names in order.
+fn named(files: &[PathBuf], names: &[String], kinds: &[FileKind]) -> Result<Vec<(String, Value)>, Problem> {
+    let one = |(k, path): (usize, &PathBuf)| {
+        let (name, value) = lists::read(path, kinds.get(k).copied().unwrap_or(FileKind::Tensor))?;
+        let name = name.filter(|n| names.contains(n) || names.get(k).is_none()).or_else(|| names.get(k).cloned());
+        let name = name.ok_or_else(|| Problem::bad_file(path, format!("the model has no input or output number {k}")))?;
+        Ok((name, value))
+    };
+    files.iter().enumerate().map(one).collect()
 }
 
 /// Is the value on the command line that of the data set?

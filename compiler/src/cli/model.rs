@@ -2,6 +2,7 @@
 
 use crate::dims::DimArg;
 use crate::fix::{self, FixArg};
+use crate::lists::ListArg;
 use crate::problem::{Failure, Problem};
 use crate::progress::Progress;
 use crate::{AnyTarget, Compiled, GpuLimits, OptLevel, Options};
@@ -26,6 +27,9 @@ pub struct CompileArgs {
     /// Give an input its value: axes=[0,2], scale=0.5 or pads=@pads.npy. It becomes a constant and is no input any more
     #[arg(long, value_name = "NAME=VALUE")]
     pub fix: Vec<FixArg>,
+    /// Say how many elements an input has that is a sequence or an optional (x=3), or their shapes (x=2x3,4x3)
+    #[arg(long, value_name = "NAME=N", hide_short_help = true)]
+    pub list: Vec<ListArg>,
     /// Threads that compile kernels; the result does not depend on it
     #[arg(long, value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub compile_threads: Option<u16>,
@@ -44,6 +48,7 @@ impl CompileArgs {
             }
         }
         options.fix = fix::values(&self.fix)?;
+        options.lists = self.list.iter().map(|l| (l.name.clone(), l.items.clone())).collect();
         if let Some(n) = self.compile_threads {
             options.threads = usize::from(n);
         }

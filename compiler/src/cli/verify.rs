@@ -112,13 +112,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut rows = vec![];
     for (k, set) in sets.iter().enumerate() {
         let from = rows.len();
-        let mut inputs = pb::named(&set.inputs, model.input_names())?;
-        let news = model.fit(&set.inputs, &mut inputs)?;
+        let (mut inputs, files) = model.read_inputs(&set.inputs)?;
+        let news = model.fit(&files, &mut inputs)?;
         if let (Some(news), false) = (news, args.json) {
             print(news)?;
         }
+        let wanted = model.read_outputs(&set.outputs)?;
         let device = model.device()?;
-        rows.extend(verify(device, set, &inputs, set.number.unwrap_or(k), &tolerances)?);
+        rows.extend(verify(device, set, (&inputs, &wanted), set.number.unwrap_or(k), &tolerances)?);
         if !args.json {
             rows.iter().skip(from).try_for_each(print)?;
         }
@@ -139,17 +140,22 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 type Named = (String, HostTensor);
 
-fn verify(device: &mut Device, set: &DataSet, inputs: &[Named], case: usize, tol: &Tolerances) -> Result<Vec<Row>, Failure> {
+fn verify(
+    device: &mut Device,
+    set: &DataSet,
+    (inputs, wanted): (&[Named], &[Named]),
+    case: usize,
+    tol: &Tolerances,
+) -> Result<Vec<Row>, Failure> {
     let manifest = device.manifest();
     let out_names: Vec<_> = manifest.outputs.iter().map(|t| t.name.clone()).collect();
-    let wanted = pb::named(&set.outputs, &out_names)?;
     let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
     let outputs = device.run(&views).map_err(|e| in_set(e, set))?;
-    if wanted.is_empty() {
+    if set.outputs.is_empty() {
         return Err(Problem::bad_file(&set.folder, "it holds no output_0.pb to compare with").into());
     }
     let mut rows = vec![];
-    for (name, want) in &wanted {
+    for (name, want) in wanted {
         let got = outputs.get(name).ok_or_else(|| {
             let help = format!("its outputs are {}", out_names.join(", "));
             Problem::bad_file(&set.folder, format!("the model has no output \"{name}\"")).help(help)

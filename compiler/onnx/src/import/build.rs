@@ -67,6 +67,7 @@ impl Build {
                 self.constant(c.ok_or_else(|| Fault::new(Code::TensorData, "its data does not fit its shape"))?, &v.ty)
             }
             Missing::Known(elems) => self.known(elems, &v.ty)?,
+            Missing::List => return Err(Fault::new(Code::BadOperand, "a sequence or an optional stands where a tensor must be")),
             // Only in models that are refused: something to go on with.
             Missing::Broken => self.func.value(v.ty.clone()),
         };

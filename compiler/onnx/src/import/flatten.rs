@@ -169,7 +169,7 @@ impl<'a> Call<'a> {
 }
 
 /// Names from outside that a node's subgraphs use.
-fn captured<'a>(graph: &'a GraphProto, found: &mut Vec<&'a str>) {
+pub fn captured<'a>(graph: &'a GraphProto, found: &mut Vec<&'a str>) {
     let declared = graph.input.iter().map(|i| i.name()).chain(graph.initializer.iter().map(|t| t.name()));
     let inside: BTreeSet<&str> = declared.chain(graph.node.iter().flat_map(|n| n.output.iter().map(|s| s.as_str()))).collect();
     let mut uses = vec![];

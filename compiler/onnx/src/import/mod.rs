@@ -9,13 +9,16 @@ mod equal;
 mod expr;
 mod fix;
 mod flatten;
+mod inline;
 pub mod known;
+mod lists;
 pub mod options;
 pub(crate) mod packed;
 pub mod value;
 
 pub use fix::Fixed;
 pub use flatten::Limits;
+pub use lists::{Items, item_name};
 pub use options::ImportOptions;
 
 use crate::attrs::Attrs;
@@ -31,7 +34,7 @@ use flatten::Step;
 use odc_ir::core::{DType, Dim, Loc, TensorType, size_of_result};
 use odc_ir::graph::Module;
 use std::collections::{BTreeMap, BTreeSet};
-use value::Val;
+use value::{List, Val};
 
 /// Opsets whose meaning is implemented.
 pub const OPSETS: std::ops::RangeInclusive<i64> = 1..=28;
@@ -52,6 +55,8 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Module, Vec<Diag
         None if !graph.node.iter().any(|n| canonical_domain(n.domain()).is_empty()) => {}
         None => out.push(Fault::new(Code::Opset, "the model does not say which version of ai.onnx it was written for").of_model()),
     }
+    let expanded = lists::expand(graph, &options.lists, &mut out);
+    let graph = expanded.as_ref().unwrap_or(graph);
     let steps = flatten::flatten(&model.proto, graph, &options.limits, &mut out);
     if !graph.sparse_initializer.is_empty() {
         out.push(Fault::new(Code::UnsupportedType, "sparse initializers are not supported").of_model());
@@ -109,11 +114,32 @@ impl<'m> Round<'m> {
         values.extend(fixed);
         let declared: BTreeMap<&str, &ValueInfoProto> =
             self.graph.value_info.iter().chain(&self.graph.output).map(|v| (v.name(), v)).collect();
-        for step in self.steps {
+        self.walk(self.steps, &mut build, &mut values, &declared, &mut out);
+        if build.dims.learnt {
+            return Pass::Again(build.dims.facts);
+        }
+        build.loc = Loc::none();
+        let results = self.results(&mut build, &values, &mut out);
+        if out.is_empty() { Pass::Done(Box::new(build.finish(results))) } else { Pass::Failed(out) }
+    }
+
+    /// Imports steps in order, until something is learnt.
+    fn walk<'s>(
+        &self,
+        steps: &'s [Step],
+        build: &mut Build,
+        values: &mut BTreeMap<&'s str, Val>,
+        declared: &BTreeMap<&str, &ValueInfoProto>,
+        out: &mut Vec<Diagnostic>,
+    ) {
+        for step in steps {
             build.loc = Loc::new(&step.name);
-            let result = self.step(step, &mut build, &values, &mut out);
+            let result = match self.inlined(step, build, values, out) {
+                Some(result) => result,
+                None => self.step(step, build, values, out),
+            };
             if build.dims.learnt {
-                return Pass::Again(build.dims.facts);
+                return;
             }
             let results = result.unwrap_or_default();
             for (k, name) in step.node.output.iter().enumerate().filter(|(_, n)| !n.is_empty()) {
@@ -124,9 +150,6 @@ impl<'m> Round<'m> {
                 }
             }
         }
-        build.loc = Loc::none();
-        let results = self.results(&mut build, &values, &mut out);
-        if out.is_empty() { Pass::Done(Box::new(build.finish(results))) } else { Pass::Failed(out) }
     }
 
     /// Element types, dims and shapes of the inputs.
@@ -195,6 +218,11 @@ impl<'m> Round<'m> {
                 None => return None,
             }
         }
+        let list = inputs.iter().position(|v| v.as_ref().is_some_and(|v| v.list().is_some()));
+        if let Some(k) = list.filter(|_| !ops::takes_lists(domain, step.node.op_type())) {
+            report(Fault::new(Code::BadOperand, format!("input {k} is a sequence or an optional, must be a tensor")));
+            return None;
+        }
         let broken = inputs.iter().flatten().any(Val::is_broken);
         let mut call = Call { build, node: &step.node, attrs: &attrs, opset, inputs, external: &self.model.external };
         let result: Out = (row.run)(&mut call);
@@ -251,12 +279,23 @@ impl<'m> Round<'m> {
                 }
                 continue;
             };
-            match build.value(v) {
-                Ok(v) => results.push((name.to_owned(), v)),
-                Err(f) => out.push(f.of_model()),
+            for (name, v) in tensors_of(name, v) {
+                match build.value(v) {
+                    Ok(v) => results.push((name, v)),
+                    Err(f) => out.push(f.of_model()),
+                }
             }
         }
         results
+    }
+}
+
+/// The tensors that an output consists of, by name: those of a sequence are numbered, an empty optional is none.
+fn tensors_of<'v>(name: &str, v: &'v Val) -> Vec<(String, &'v Val)> {
+    match v.list() {
+        None => vec![(name.to_owned(), v)],
+        Some(List::Sequence(items)) => items.iter().enumerate().flat_map(|(k, v)| tensors_of(&item_name(name, k), v)).collect(),
+        Some(List::Optional(inner)) => inner.iter().flat_map(|v| tensors_of(name, v)).collect(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::fix::Fixed;
 use super::flatten::Limits;
+use super::lists::Items;
 use crate::diag::{Code, Fault};
 use std::collections::BTreeMap;
 
@@ -12,6 +13,8 @@ pub struct ImportOptions {
     pub dims: BTreeMap<String, String>,
     /// By an input's name: its value, which makes it a constant of the model.
     pub fix: BTreeMap<String, Fixed>,
+    /// By the name of an input that is a sequence or an optional: its elements.
+    pub lists: BTreeMap<String, Items>,
     pub limits: Limits,
 }
 

@@ -45,6 +45,13 @@ impl Elem {
     }
 }
 
+/// Values under one name; they exist only while importing.
+#[derive(Clone, Debug)]
+pub enum List {
+    Sequence(Vec<Val>),
+    Optional(Option<Box<Val>>),
+}
+
 #[derive(Clone, Debug)]
 enum Source {
     /// A constant of the model; its bytes are still the file's.
@@ -55,6 +62,8 @@ enum Source {
     Graph,
     /// What a failed node was declared to give: has a type, never a value.
     Broken,
+    /// A sequence or an optional: its type says nothing.
+    List(Rc<List>),
 }
 
 /// A value of the model.
@@ -72,6 +81,7 @@ pub enum Missing<'a> {
     Const(&'a Tensor),
     Known(&'a [Elem]),
     Broken,
+    List,
 }
 
 impl Val {
@@ -105,6 +115,17 @@ impl Val {
         Val { ty, known: None, source: Source::Broken, cell: Rc::default() }
     }
 
+    pub fn of_list(list: List) -> Val {
+        Val { ty: TensorType::scalar(DType::Bool), known: None, source: Source::List(Rc::new(list)), cell: Rc::default() }
+    }
+
+    /// The values of a sequence or an optional; `None` for a tensor.
+    pub fn list(&self) -> Option<&List> {
+        match &self.source {
+            Source::List(l) => Some(l),
+            Source::Const(_) | Source::Known | Source::Graph | Source::Broken => None,
+        }
+    }
     pub fn is_broken(&self) -> bool {
         matches!(self.source, Source::Broken)
     }
@@ -142,6 +163,7 @@ impl Val {
         match (&self.source, &self.known) {
             (Source::Const(t), _) => Missing::Const(t),
             (Source::Known, Some(e)) => Missing::Known(e),
+            (Source::List(_), _) => Missing::List,
             (Source::Known | Source::Graph | Source::Broken, _) => Missing::Broken,
         }
     }

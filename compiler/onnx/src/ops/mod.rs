@@ -11,6 +11,7 @@ mod fourier;
 mod index;
 mod integer;
 mod linear;
+mod list;
 mod matrix;
 mod microsoft;
 mod ml;
@@ -67,6 +68,7 @@ rows! {
     "Col2Im" 18..NOW (3, 3) taps::col2im;
     "Compress" 9..NOW (2, 2) choose::compress;
     "Concat" ANY..NOW (1, MANY) move_data::concat;
+    "ConcatFromSequence" 11..NOW (1, 1) list::concat;
     "Constant" ANY..NOW (0, 0) shape::constant;
     "ConstantOfShape" 9..NOW (1, 1) shape::constant_of_shape;
     "Conv" ANY..NOW (2, 3) conv::conv;
@@ -140,6 +142,9 @@ rows! {
     "NonZero" 9..NOW (1, 1) choose::non_zero;
     "Not" ANY..NOW (1, 1) elementwise::not;
     "OneHot" 9..NOW (3, 3) index::one_hot;
+    "Optional" 15..NOW (0, 1) list::optional;
+    "OptionalGetElement" 15..NOW (1, 1) list::get_element;
+    "OptionalHasElement" 15..NOW (0, 1) list::has_element;
     "Or" ANY..NOW (2, 2) elementwise::or;
     "PRelu" ANY..NOW (2, 2) elementwise::prelu;
     "Pad" ANY..NOW (1, 4) move_data::pad;
@@ -175,6 +180,12 @@ rows! {
     "ScatterElements" 11..NOW (3, 3) index::scatter_elements;
     "ScatterND" 11..NOW (3, 3) index::scatter_nd;
     "Selu" ANY..NOW (1, 1) elementwise::selu;
+    "SequenceAt" 11..NOW (2, 2) list::at;
+    "SequenceConstruct" 11..NOW (1, MANY) list::construct;
+    "SequenceEmpty" 11..NOW (0, 0) list::empty;
+    "SequenceErase" 11..NOW (1, 2) list::erase;
+    "SequenceInsert" 11..NOW (2, 3) list::insert;
+    "SequenceLength" 11..NOW (1, 1) list::length;
     "Shape" ANY..NOW (1, 1) shape::shape;
     "Shrink" 9..NOW (1, 1) elementwise::shrink;
     "Sigmoid" ANY..NOW (1, 1) elementwise::sigmoid;
@@ -188,6 +199,7 @@ rows! {
     "Softsign" ANY..NOW (1, 1) elementwise::softsign;
     "SpaceToDepth" ANY..NOW (1, 1) move_data::space_to_depth;
     "Split" ANY..NOW (1, 2) slice::split;
+    "SplitToSequence" 11..NOW (1, 2) list::split;
     "Sqrt" ANY..NOW (1, 1) elementwise::sqrt;
     "Squeeze" ANY..NOW (1, 2) shape::squeeze;
     "Sub" ANY..NOW (2, 2) elementwise::sub;
@@ -219,6 +231,22 @@ pub fn find(domain: &str, op: &str) -> Option<&'static Row> {
         _ => return None,
     };
     table.binary_search_by(|r| r.op.cmp(op)).ok().and_then(|k| table.get(k))
+}
+
+/// May an input of the operator be a sequence or an optional?
+pub fn takes_lists(domain: &str, op: &str) -> bool {
+    const OPS: [&str; 9] = [
+        "ConcatFromSequence",
+        "Identity",
+        "Optional",
+        "OptionalGetElement",
+        "OptionalHasElement",
+        "SequenceAt",
+        "SequenceErase",
+        "SequenceInsert",
+        "SequenceLength",
+    ];
+    domain.is_empty() && OPS.contains(&op)
 }
 
 /// Is anything of this domain supported?

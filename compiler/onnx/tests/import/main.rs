@@ -1,12 +1,15 @@
 //! Tiny models, built here from protobuf messages, through the importer: by operator family, sizes, and what must be refused.
 
 mod bad;
+mod counts;
 mod damage;
 mod dims;
 mod elementwise;
 mod fixed;
 mod functions;
 mod linear;
+mod lists;
+mod ml;
 mod net;
 mod reduce;
 mod shapes;

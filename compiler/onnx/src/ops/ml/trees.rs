@@ -91,7 +91,16 @@ fn named_nodes(c: &Call) -> Got<Named> {
             no,
         });
     }
-    let roots = (0..nodes.len()).filter(|k| !children.contains(k)).collect();
+    // A tree begins where no node of it leads to.
+    let mut seen = BTreeMap::new();
+    for (k, tree) in trees.iter().enumerate() {
+        let root = seen.entry(*tree).or_insert(None);
+        if root.is_none() && !children.contains(&k) {
+            *root = Some(k);
+        }
+    }
+    let rootless = |tree: i64| bad("nodes_treeids", format!("tree {tree} has no root: its nodes lead in a circle"));
+    let roots = seen.into_iter().map(|(tree, root)| root.ok_or_else(|| rootless(tree))).collect::<Got<_>>()?;
     Ok((nodes, roots, place))
 }
 
