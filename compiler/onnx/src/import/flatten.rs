@@ -78,6 +78,11 @@ impl<'m> Expander<'m, '_> {
             name => name,
         };
         let name = if place.is_empty() { own.to_owned() } else { format!("{place}/{own}") };
+        match super::flex::parts(&node) {
+            None => {}
+            Some(Ok(parts)) => return parts.into_iter().for_each(|n| self.expand(Cow::Owned(n), opsets, stack, &name)),
+            Some(Err(f)) => return self.out.push(f.at(&name, node.op_type())),
+        }
         let key = key(node.domain(), node.op_type(), node.overload());
         let Some(&function) = self.functions.get(&key) else {
             let opset = opset_in(opsets, node.domain());

@@ -14,8 +14,14 @@ enum RoundMode {
 }
 
 pub fn cast(c: &mut Call) -> Out {
-    let to = c.attrs.required_int("to")?;
-    let to = dtype_number(i32::try_from(to).unwrap_or(0))?;
+    // By name in the first opsets.
+    let to = if c.opset < 6 {
+        let name = c.attrs.str("to")?.ok_or_else(|| crate::attrs::bad("to", "is required"))?;
+        crate::proto::DataType::from_str_name(name).map_or(0, |t| t as i32)
+    } else {
+        i32::try_from(c.attrs.required_int("to")?).unwrap_or(0)
+    };
+    let to = dtype_number(to)?;
     cast_to(c, to)
 }
 

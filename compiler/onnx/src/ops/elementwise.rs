@@ -5,7 +5,7 @@ use crate::diag::{Code, Fault};
 use crate::import::call::{Call, Got, Out, operand};
 use crate::import::known;
 use crate::import::value::Val;
-use odc_ir::core::DType;
+use odc_ir::core::{DType, Dim};
 use odc_ir::graph::{BinaryFn, Op, UnaryFn};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -40,15 +40,23 @@ fn two(c: &mut Call, f: BinaryFn, takes: Takes) -> Out {
     c.attrs.ignore(&["consumed_inputs"]);
     let (a, b) = (c.input(0)?, c.input(1)?);
     check(&a, takes)?;
-    pair(c, f, &a, &b).map(|v| vec![v])
+    let b = placed(c, &a, b)?;
+    c.apply(f, &a, &b).map(|v| vec![v])
 }
 
-fn pair(c: &mut Call, f: BinaryFn, a: &Val, b: &Val) -> Got<Val> {
-    c.same_dtype(a, b)?;
-    match known::binary(f, a, b, &c.build.dims) {
-        Some(v) => Ok(v),
-        None => c.binary(f, a, b),
+/// Before opset 7 the second operand broadcasts only if `broadcast` says so, and stands at `axis` of the first.
+fn placed(c: &mut Call, a: &Val, b: Val) -> Got<Val> {
+    if c.opset >= 7 {
+        return Ok(b);
     }
+    let broadcasts = c.attrs.flag("broadcast", false)?;
+    let Some(axis) = c.attrs.int("axis")?.filter(|_| broadcasts) else { return Ok(b) };
+    let axis = c.axis(axis, a.rank())?;
+    let behind =
+        (a.rank() - axis).checked_sub(b.rank()).ok_or_else(|| operand(format!("{} does not fit {} at axis {axis}", b.ty, a.ty)))?;
+    let mut shape = b.shape().to_vec();
+    shape.extend(std::iter::repeat_n(Dim::ONE, behind));
+    c.reshape(&b, shape)
 }
 
 /// Operators of two operands and of the oldest form with `axis` and `broadcast`, which opset 7 dropped.
@@ -130,18 +138,26 @@ pub fn modulo(c: &mut Call) -> Out {
 /// The result has the base's type; an exponent of another type is brought to it.
 pub fn pow(c: &mut Call) -> Out {
     let (base, exponent) = (c.input(0)?, c.input(1)?);
+    let exponent = placed(c, &base, exponent)?;
     if base.dtype().is_int() && exponent.dtype().is_float() {
         let wide = c.convert(&base, exponent.dtype())?;
-        let p = pair(c, BinaryFn::Pow, &wide, &exponent)?;
+        let p = c.apply(BinaryFn::Pow, &wide, &exponent)?;
         return Ok(vec![c.convert(&p, base.dtype())?]);
     }
     let exponent = c.convert(&exponent, base.dtype())?;
-    Ok(vec![pair(c, BinaryFn::Pow, &base, &exponent)?])
+    Ok(vec![c.apply(BinaryFn::Pow, &base, &exponent)?])
 }
 
 pub fn prelu(c: &mut Call) -> Out {
-    let (x, slope) = (c.input(0)?, c.input(1)?);
+    c.attrs.ignore(&["consumed_inputs"]);
+    let (x, mut slope) = (c.input(0)?, c.input(1)?);
     c.same_dtype(&x, &slope)?;
+    // Before opset 7 it is one for all or one a channel.
+    if c.opset < 7 && slope.rank() == 1 && x.rank() > 1 && !slope.ty.elements().is(1) {
+        let mut column = slope.shape().to_vec();
+        column.extend(vec![Dim::ONE; x.rank() - 2]);
+        slope = c.reshape(&slope, column)?;
+    }
     // The slope broadcasts to x, never the other way round.
     if slope.rank() > x.rank() {
         return Err(operand(format!("the slope {} has more axes than {}", slope.ty, x.ty)));
@@ -155,7 +171,7 @@ fn chain(c: &mut Call, f: BinaryFn) -> Got<Val> {
     let mut acc = c.input(0)?;
     for k in 1..c.inputs.len() {
         let next = c.input(k)?;
-        acc = pair(c, f, &acc, &next)?;
+        acc = c.apply(f, &acc, &next)?;
     }
     Ok(acc)
 }
@@ -171,7 +187,7 @@ pub fn sum(c: &mut Call) -> Out {
 pub fn mean(c: &mut Call) -> Out {
     let total = chain(c, BinaryFn::Add)?;
     let n = Val::scalar(total.dtype(), c.inputs.len() as f64);
-    Ok(vec![pair(c, BinaryFn::Div, &total, &n)?])
+    Ok(vec![c.apply(BinaryFn::Div, &total, &n)?])
 }
 
 pub fn select(c: &mut Call) -> Out {
@@ -209,7 +225,7 @@ pub fn clip(c: &mut Call) -> Out {
         if b.rank() > 0 {
             return Err(operand(format!("a bound is {}, must be a scalar", b.ty)));
         }
-        v = pair(c, f, &v, &b)?;
+        v = c.apply(f, &v, &b)?;
     }
     Ok(vec![v])
 }

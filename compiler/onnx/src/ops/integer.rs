@@ -2,7 +2,6 @@
 //! the weights' own values often prove) they are computed in f32, whose kernels are faster; deep sums in a few such parts.
 
 use super::conv::conv_of;
-use super::linear::product;
 use super::quant::{along, centred, is_zero, range, store, values};
 use crate::import::call::{Call, Got, Out};
 use crate::import::value::{Missing, Val};
@@ -119,11 +118,11 @@ pub fn matmul(c: &mut Call, a: &Val, a_zero: Option<&Val>, b: &Val, b_zero: Opti
     let b_point = b_zero.map(|z| of_matrix(c, z, b, false)).transpose()?;
     let Some((depth, parts)) = split else {
         let (a, b) = (wide(c, a, a_point.as_ref())?, wide(c, b, b_point.as_ref())?);
-        return product(c, &a, &b);
+        return c.product(&a, &b);
     };
     let (a, b) = (centred(c, a, a_point.as_ref())?, centred(c, b, b_point.as_ref())?);
     if parts == 1 {
-        return product(c, &a, &b);
+        return c.product(&a, &b);
     }
     let step = depth.div_ceil(parts);
     let mut sums = vec![];
@@ -131,7 +130,7 @@ pub fn matmul(c: &mut Call, a: &Val, a_zero: Option<&Val>, b: &Val, b_zero: Opti
         let (start, n) = (Dim::from(at as i64), Dim::from(step.min(depth - at) as i64));
         let left = c.part(&a, a.rank().saturating_sub(1), start.clone(), n.clone())?;
         let right = c.part(&b, b.rank().saturating_sub(2), start, n)?;
-        sums.push(product(c, &left, &right)?);
+        sums.push(c.product(&left, &right)?);
     }
     summed(c, sums)
 }

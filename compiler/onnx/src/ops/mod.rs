@@ -1,28 +1,34 @@
 //! The tables of operators, one a domain: name, first opset, arities and handler, one row each. A handler turns one node into graph
 //! operations. Files are by family; `adding an op` is a row here and a function there.
 
+mod attention;
 mod cast;
 mod choose;
 mod conv;
 mod cumulative;
 mod deform;
+mod einsum;
 mod elementwise;
 mod fourier;
 mod index;
 mod integer;
 mod linear;
+mod linear_attention;
 mod list;
+mod loss;
 mod matrix;
 mod microsoft;
 mod ml;
 mod move_data;
 mod norm;
 mod pool;
+mod preview;
 mod quant;
 mod random;
 mod reduce;
 mod resize;
 mod roi;
+mod rotary;
 mod row;
 mod sample;
 mod shape;
@@ -48,6 +54,7 @@ rows! {
     "Asinh" 9..NOW (1, 1) elementwise::asinh;
     "Atan" ANY..NOW (1, 1) elementwise::atan;
     "Atanh" 9..NOW (1, 1) elementwise::atanh;
+    "Attention" 23..NOW (3, 7) attention::attention;
     "AveragePool" ANY..NOW (1, 1) pool::average_pool;
     "BatchNormalization" ANY..NOW (5, 5) norm::batch_norm;
     "Bernoulli" 15..NOW (1, 1) random::bernoulli;
@@ -86,7 +93,7 @@ rows! {
     "Div" ANY..NOW (2, 2) elementwise::div;
     "Dropout" ANY..NOW (1, 3) norm::dropout;
     "DynamicQuantizeLinear" 11..NOW (1, 1) quant::dynamic_quantize_linear;
-    "Einsum" 12..NOW (1, MANY) linear::einsum;
+    "Einsum" 12..NOW (1, MANY) einsum::einsum;
     "Elu" ANY..NOW (1, 1) elementwise::elu;
     "Equal" ANY..NOW (2, 2) elementwise::equal;
     "Erf" 9..NOW (1, 1) elementwise::erf;
@@ -121,8 +128,10 @@ rows! {
     "LeakyRelu" ANY..NOW (1, 1) elementwise::leaky_relu;
     "Less" ANY..NOW (2, 2) elementwise::less;
     "LessOrEqual" 12..NOW (2, 2) elementwise::less_or_equal;
+    "LinearAttention" 27..NOW (3, 6) linear_attention::linear_attention;
     "Log" ANY..NOW (1, 1) elementwise::log;
     "LogSoftmax" ANY..NOW (1, 1) norm::log_softmax;
+    "LpNormalization" ANY..NOW (1, 1) norm::lp_norm;
     "LpPool" ANY..NOW (1, 1) pool::lp_pool;
     "MatMul" ANY..NOW (2, 2) linear::mat_mul;
     "MatMulInteger" 10..NOW (2, 4) integer::matmul_integer;
@@ -139,6 +148,7 @@ rows! {
     "Mul" ANY..NOW (2, 2) elementwise::mul;
     "Multinomial" 7..NOW (1, 1) random::multinomial;
     "Neg" ANY..NOW (1, 1) elementwise::neg;
+    "NegativeLogLikelihoodLoss" 12..NOW (2, 3) loss::negative_log_likelihood;
     "NonZero" 9..NOW (1, 1) choose::non_zero;
     "Not" ANY..NOW (1, 1) elementwise::not;
     "OneHot" 9..NOW (3, 3) index::one_hot;
@@ -170,10 +180,11 @@ rows! {
     "ReduceSum" ANY..NOW (1, 2) reduce::reduce_sum;
     "ReduceSumSquare" ANY..NOW (1, 2) reduce::reduce_sum_square;
     "Relu" ANY..NOW (1, 1) elementwise::relu;
-    "Reshape" ANY..NOW (2, 2) shape::reshape;
+    "Reshape" ANY..NOW (1, 2) shape::reshape;
     "Resize" 10..NOW (1, 4) resize::resize;
     "ReverseSequence" 10..NOW (2, 2) state::reverse_sequence;
     "RoiAlign" 10..NOW (3, 3) roi::roi_align;
+    "RotaryEmbedding" 23..NOW (3, 4) rotary::rotary_embedding;
     "Round" 11..NOW (1, 1) elementwise::round;
     "STFT" 17..NOW (2, 4) fourier::stft;
     "Scatter" 9..10 (3, 3) index::scatter_elements;
@@ -190,11 +201,13 @@ rows! {
     "Shrink" 9..NOW (1, 1) elementwise::shrink;
     "Sigmoid" ANY..NOW (1, 1) elementwise::sigmoid;
     "Sign" 9..NOW (1, 1) elementwise::sign;
+    "SimplifiedLayerNormalization" ANY..NOW (2, 2) microsoft::simplified;
     "Sin" ANY..NOW (1, 1) elementwise::sin;
     "Sinh" 9..NOW (1, 1) elementwise::sinh;
     "Size" ANY..NOW (1, 1) shape::size;
     "Slice" ANY..NOW (1, 5) slice::slice;
     "Softmax" ANY..NOW (1, 1) norm::softmax;
+    "SoftmaxCrossEntropyLoss" 12..NOW (2, 3) loss::softmax_cross_entropy;
     "Softplus" ANY..NOW (1, 1) elementwise::softplus;
     "Softsign" ANY..NOW (1, 1) elementwise::softsign;
     "SpaceToDepth" ANY..NOW (1, 1) move_data::space_to_depth;
@@ -211,7 +224,7 @@ rows! {
     "TensorScatter" 24..NOW (2, 3) state::tensor_scatter;
     "TfIdfVectorizer" 9..NOW (1, 1) text::tf_idf;
     "ThresholdedRelu" 10..NOW (1, 1) elementwise::thresholded_relu;
-    "Tile" ANY..NOW (2, 2) move_data::tile;
+    "Tile" ANY..NOW (2, 3) move_data::tile;
     "TopK" ANY..NOW (1, 2) sort::top_k;
     "Transpose" ANY..NOW (1, 1) shape::transpose;
     "Trilu" 14..NOW (1, 2) index::trilu;
@@ -227,6 +240,7 @@ pub fn find(domain: &str, op: &str) -> Option<&'static Row> {
     let table = match domain {
         "" => TABLE,
         "ai.onnx.ml" => ml::TABLE,
+        "ai.onnx.preview" => preview::TABLE,
         "com.microsoft" => microsoft::TABLE,
         _ => return None,
     };
@@ -251,7 +265,7 @@ pub fn takes_lists(domain: &str, op: &str) -> bool {
 
 /// Is anything of this domain supported?
 pub fn knows(domain: &str) -> bool {
-    ["", "ai.onnx.ml", "com.microsoft"].contains(&domain)
+    ["", "ai.onnx.ml", "ai.onnx.preview", "com.microsoft"].contains(&domain)
 }
 
 #[cfg(test)]
@@ -260,7 +274,7 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_so_that_it_can_be_searched() {
-        for table in [TABLE, ml::TABLE, microsoft::TABLE] {
+        for table in [TABLE, ml::TABLE, microsoft::TABLE, preview::TABLE] {
             assert!(table.is_sorted_by(|a, b| a.op < b.op));
         }
         assert!(find("", "Conv").is_some() && find("", "conv").is_none() && find("com.microsoft", "Conv").is_none());

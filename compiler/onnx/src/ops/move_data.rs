@@ -10,7 +10,8 @@ use odc_ir::graph::{Op, PadMode};
 pub fn concat(c: &mut Call) -> Out {
     let mut parts = (0..c.inputs.len()).map(|k| c.input(k)).collect::<Got<Vec<Val>>>()?;
     let first = c.input(0)?;
-    let axis = c.axis(c.attrs.required_int("axis")?, first.rank())?;
+    let axis = if c.opset < 4 { c.attrs.int_or("axis", 1)? } else { c.attrs.required_int("axis")? };
+    let axis = c.axis(axis, first.rank())?;
     for p in &parts {
         c.same_dtype(&first, p)?;
         if p.rank() != first.rank() {
@@ -43,7 +44,8 @@ pub fn pad(c: &mut Call) -> Out {
     let modes = [("constant", PadMode::Constant), ("reflect", PadMode::Reflect), ("edge", PadMode::Edge), ("wrap", PadMode::Wrap)];
     let mode = c.attrs.choice("mode", "constant", &modes)?;
     let (pads, fill) = if c.opset < 11 {
-        let pads = c.attrs.ints("pads")?.ok_or_else(|| bad("pads", "is required"))?;
+        let name = if c.opset < 2 { "paddings" } else { "pads" };
+        let pads = c.attrs.ints(name)?.ok_or_else(|| bad(name, "is required"))?;
         let value = c.attrs.float_or("value", 0.0)?;
         (pads.iter().map(|p| Dim::from(*p)).collect(), (value != 0.0).then(|| Val::scalar(x.dtype(), f64::from(value))))
     } else {
@@ -85,9 +87,23 @@ pub fn pad(c: &mut Call) -> Out {
     Ok(vec![c.emit(Op::Pad { mode, before }, &operands, x.dtype(), shape)?])
 }
 
+/// The oldest form of Tile repeats along one axis, both given as inputs.
+fn one_axis(c: &mut Call, x: &Val) -> Got<Vec<Dim>> {
+    let (times, axis) = (c.input(1)?, c.input(2)?);
+    let [times, axis] = [(times, "the repeats"), (axis, "the axis")].map(|(v, what)| c.const_ints(&v, what));
+    let (Some(times), Some(axis)) = (times?.first().copied(), axis?.first().copied()) else {
+        return Err(operand("the repeats and the axis must be one number each"));
+    };
+    let mut repeats = vec![Dim::ONE; x.rank()];
+    if let Some(r) = repeats.get_mut(c.axis(axis, x.rank())?) {
+        *r = Dim::from(times);
+    }
+    Ok(repeats)
+}
+
 pub fn tile(c: &mut Call) -> Out {
-    let (x, repeats) = (c.input(0)?, c.input(1)?);
-    let repeats = c.sizes(&repeats, "the repeats")?;
+    let x = c.input(0)?;
+    let repeats = if c.opset < 6 { one_axis(c, &x)? } else { c.sizes(&c.input(1)?, "the repeats")? };
     if repeats.len() != x.rank() || repeats.iter().any(|r| r.as_const().is_some_and(|r| r < 0)) {
         return Err(operand(format!("{} repeats for {}", repeats.len(), x.ty)));
     }

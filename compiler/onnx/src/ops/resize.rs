@@ -228,7 +228,10 @@ pub fn upsample(c: &mut Call) -> Out {
     let x = c.input(0)?;
     let mode = c.attrs.choice("mode", "nearest", &[("nearest", ResizeMode::Nearest), ("linear", ResizeMode::Linear)])?;
     let scales = if c.opset < 9 {
-        let list = c.attrs.floats("scales")?.ok_or_else(|| bad("scales", "is required"))?;
+        let list = match (c.opset < 7, c.attrs.float("height_scale")?, c.attrs.float("width_scale")?) {
+            (true, Some(h), Some(w)) => vec![1.0, 1.0, h, w],
+            _ => c.attrs.floats("scales")?.ok_or_else(|| bad("scales", "is required"))?.to_vec(),
+        };
         let elems: Vec<Elem> = list.iter().map(|v| Elem::Float(f64::from(*v))).collect();
         Val::known(odc_ir::core::TensorType::of(odc_ir::core::DType::F32, &[elems.len() as i64]), elems)
     } else {

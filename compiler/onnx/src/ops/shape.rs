@@ -48,9 +48,16 @@ pub fn size(c: &mut Call) -> Out {
 }
 
 pub fn reshape(c: &mut Call) -> Out {
-    let (x, target) = (c.input(0)?, c.input(1)?);
+    let x = c.input(0)?;
     let keep_zero = c.attrs.flag("allowzero", false)?;
-    let target = c.sizes(&target, "the new shape")?;
+    let target = if c.opset < 5 {
+        c.attrs.ignore(&["consumed_inputs"]);
+        let list = c.attrs.ints("shape")?.ok_or_else(|| bad("shape", "is required"))?;
+        list.iter().map(|v| Dim::from(*v)).collect()
+    } else {
+        let target = c.input(1)?;
+        c.sizes(&target, "the new shape")?
+    };
     let mut shape = vec![];
     let mut open = None;
     for (k, d) in target.into_iter().enumerate() {

@@ -43,5 +43,11 @@ fn einsum_letters() {
     assert_eq!(net("Ij,jk->Ik", &["2", "3"], &["3", "4"]).body(), ["%2 = einsum {equation = \"aj,jk->ak\"} %0, %1 : f32[2, 4]"]);
     assert_eq!(net("ij,jk->il", &["2", "3"], &["3", "4"]).codes(), [Code::BadAttribute]);
     assert_eq!(net("ij,jk->ik", &["2", "3"], &["5", "4"]).codes(), [Code::BadOperand]);
-    assert_eq!(net("...j,jk->...k", &["2", "3"], &["3", "4"]).codes(), [Code::UnsupportedUse]);
+    assert_eq!(
+        net("...j,jk->...k", &["n", "2", "3"], &["3", "4"]).body(),
+        ["%2 = einsum {equation = \"baj,jk->bak\"} %0, %1 : f32[n, 2, 4]"]
+    );
+    assert_eq!(net("...ij,...jk", &["n", "2", "3"], &["1", "3", "4"]).result(), "f32[n, 2, 4]");
+    assert_eq!(net("iij,jk->ik", &["2", "2", "3"], &["3", "4"]).result(), "f32[2, 4]");
+    assert_eq!(net("iij,jk->ik", &["2", "5", "3"], &["3", "4"]).codes(), [Code::BadOperand]);
 }

@@ -1,5 +1,6 @@
 //! A model in a few lines, and its graph IR as lines to compare with.
 
+use odc_ir::core::{DType, TensorValue};
 use odc_ir::graph::Module;
 use odc_onnx::proto::{
     AttributeProto, AttributeType, DataType, DimValue, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
@@ -48,7 +49,7 @@ pub fn node(op: &str, inputs: &[&str], outputs: &[&str], attribute: Vec<Attribut
     NodeProto { name, op_type: Some(op.into()), input: strings(inputs), output: strings(outputs), attribute, ..Default::default() }
 }
 
-fn attr(name: &str, ty: AttributeType) -> AttributeProto {
+pub fn attr(name: &str, ty: AttributeType) -> AttributeProto {
     AttributeProto { name: Some(name.into()), r#type: Some(ty as i32), ..Default::default() }
 }
 pub fn int(name: &str, i: i64) -> AttributeProto {
@@ -88,6 +89,14 @@ impl Net {
     }
     pub fn node(mut self, op: &str, inputs: &[&str], outputs: &[&str], attribute: Vec<AttributeProto>) -> Net {
         self.graph().node.push(node(op, inputs, outputs, attribute));
+        self
+    }
+    /// The last node is of another domain.
+    pub fn of_domain(mut self, domain: &str) -> Net {
+        self.model.opset_import.push(OperatorSetIdProto { domain: Some(domain.into()), version: Some(1) });
+        if let Some(n) = self.graph().node.last_mut() {
+            n.domain = Some(domain.into());
+        }
         self
     }
     pub fn output(mut self, name: &str) -> Net {
@@ -150,4 +159,63 @@ pub fn one(opset: i64, op: &str, dims: &[&str], weights: Vec<TensorProto>, attri
     let names: Vec<String> = weights.iter().map(|w| w.name().to_owned()).collect();
     let inputs: Vec<&str> = std::iter::once("x").chain(names.iter().map(String::as_str)).collect();
     Net::new(opset).input("x", dims).weights(weights).node(op, &inputs, &["y"], attribute).output("y")
+}
+
+/// Numbers to run with: a short sequence that repeats, from a place of one's own.
+pub fn ramp(k: usize, shape: &[usize]) -> TensorValue {
+    let n = shape.iter().product::<usize>();
+    let data: Vec<f32> = (0..n).map(|i| (((i * 7 + k * 3) % 11) as f32 - 5.0) / 4.0).collect();
+    TensorValue::from_f32(shape, &data).unwrap()
+}
+
+/// One node with all of its inputs at run time, `None` for those left out, by the interpreter: the first `n` outputs.
+#[track_caller]
+pub fn run_one(opset: i64, op: &str, inputs: &[Option<TensorValue>], attribute: Vec<AttributeProto>, n: usize) -> Vec<TensorValue> {
+    run_in("", Net::new(opset), op, inputs, attribute, n)
+}
+#[track_caller]
+pub fn run_microsoft(op: &str, inputs: &[Option<TensorValue>], attribute: Vec<AttributeProto>, n: usize) -> Vec<TensorValue> {
+    run_in("com.microsoft", Net::new(17), op, inputs, attribute, n)
+}
+#[track_caller]
+pub fn run_in(
+    domain: &str,
+    mut net: Net,
+    op: &str,
+    inputs: &[Option<TensorValue>],
+    attribute: Vec<AttributeProto>,
+    n: usize,
+) -> Vec<TensorValue> {
+    let names: Vec<String> = (0..inputs.len()).map(|k| if inputs[k].is_some() { format!("x{k}") } else { String::new() }).collect();
+    let outputs: Vec<String> = (0..n).map(|k| format!("y{k}")).collect();
+    let mut given = vec![];
+    for (name, v) in names.iter().zip(inputs) {
+        let Some(v) = v else { continue };
+        let ty = match v.dtype {
+            DType::F32 => DataType::Float,
+            DType::I64 => DataType::Int64,
+            DType::I32 => DataType::Int32,
+            DType::Bool => DataType::Bool,
+            DType::U8 => DataType::Uint8,
+            other => panic!("{other}"),
+        };
+        let dims: Vec<String> = v.shape.iter().map(ToString::to_string).collect();
+        net = net.typed(name, ty, &dims.iter().map(String::as_str).collect::<Vec<_>>());
+        given.push((name.clone(), v.clone()));
+    }
+    let [i, o] = [&names, &outputs].map(|v| v.iter().map(String::as_str).collect::<Vec<_>>());
+    net = net.node(op, &i, &o, attribute);
+    if !domain.is_empty() {
+        net = net.of_domain(domain);
+    }
+    for name in &outputs {
+        net = net.output(name);
+    }
+    odc_ir::graph::interp::run(&net.module(), &given).unwrap()
+}
+
+#[track_caller]
+pub fn close(got: &TensorValue, want: &[f32]) {
+    let want = TensorValue::from_f32(&got.shape, want).unwrap();
+    odc_ir::core::assert_close(got, &want, 1e-4, 1e-4).unwrap();
 }

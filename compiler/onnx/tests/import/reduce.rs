@@ -42,8 +42,6 @@ fn normalisations() {
     let four = || ["s", "b", "m", "v"].map(|n| floats(n, &[3], &[1.0; 3])).to_vec();
     let batch = one(15, "BatchNormalization", &["n", "3", "h"], four(), vec![float("momentum", 0.9), float("epsilon", 0.5)]);
     assert!(batch.body()[0].contains("batch_norm {epsilon = 0.5}"));
-    let training = one(15, "BatchNormalization", &["n", "3", "h"], four(), vec![int("training_mode", 1)]);
-    assert_eq!(training.codes(), [Code::UnsupportedUse]);
     let wrong = one(15, "BatchNormalization", &["n", "4", "h"], four(), vec![]);
     assert_eq!(wrong.codes(), [Code::BadOperand]);
     let group = one(21, "GroupNormalization", &["n", "6", "h"], vec![weight("s", &[6]), weight("b", &[6])], vec![int("num_groups", 2)]);
