@@ -3,14 +3,14 @@
 
 use crate::flops;
 use crate::passes;
-use crate::pipeline::{CompileError, OptLevel, Stage, bug, refuse, sound};
+use crate::pipeline::{CompileError, OptLevel, Options, Stage, Weights, bug, refuse, sound};
 use crate::problem::Problem;
 use crate::progress::Report;
 use odc_ir::core::Unary;
 use odc_ir::program::{Kernel, Program, verify_program};
 use odc_ir::{graph, loops, tensor};
 use odc_passes::plan::{PlanOptions, SplitError};
-use odc_passes::{Gpu, Machine, expand, fuse, gpu, lower_loop, lower_tensor, merge, plan, schedule};
+use odc_passes::{Gpu, Machine, compress, expand, fuse, gpu, lower_loop, lower_tensor, merge, plan, schedule};
 
 /// What the targets of one machine share.
 #[derive(Clone, Debug)]
@@ -20,14 +20,17 @@ pub struct Build {
     pub tensor: tensor::Module,
     /// Tensor IR, fused into dispatches with their schedules.
     pub dispatches: tensor::Module,
+    /// What became of large weights, if they were to be stored as f16.
+    pub compressed: Option<compress::Report>,
     pub program: Program,
 }
 
 impl Build {
-    pub(crate) fn new(graph: &graph::Module, machine: Machine, level: OptLevel, report: Report<'_>) -> Result<Build, CompileError> {
+    pub(crate) fn new(graph: &graph::Module, machine: Machine, options: &Options, report: Report<'_>) -> Result<Build, CompileError> {
         if matches!(machine, Machine::Gpu(_)) {
             refuse(sizes_from_data(graph))?;
         }
+        let level = options.level;
         report("lowering to tensor ops", 0, 0);
         let failed = |e: lower_tensor::LowerError| CompileError::one(Problem::new("ODC0300", &e).at(&e.loc));
         let tensor = match machine {
@@ -46,6 +49,7 @@ impl Build {
         report("forming dispatches", 0, 0);
         let mut dispatches = tensor.clone();
         fuse::fuse_for(&mut dispatches, &machine);
+        let compressed = (options.weights == Weights::F16).then(|| compress::compress(&mut dispatches));
         // A GPU's schedule is how a dispatch becomes workgroups at all, not only how fast it is.
         if level > OptLevel::O0 || machine != Machine::Cpu {
             report("scheduling and packing weights", 0, 0);
@@ -56,7 +60,7 @@ impl Build {
 
         let program = program(&dispatches, &machine, report)?;
         refuse(verify_program(&program).into_iter().map(|e| bug(Stage::Program, e)).collect())?;
-        Ok(Build { machine, tensor, dispatches, program })
+        Ok(Build { machine, tensor, dispatches, compressed, program })
     }
 
     /// The kernels as a module of their own.
@@ -183,10 +187,10 @@ mod tests {
         let given = [("ids".to_string(), ids)];
         let m = lookup();
         let want = graph::interp::run(&m, &given).unwrap();
-        let whole = Build::new(&m, Machine::Gpu(gpu), OptLevel::O2, &silent).unwrap();
+        let whole = Build::new(&m, Machine::Gpu(gpu), &Options::default(), &silent).unwrap();
         assert_eq!(program::run(&whole.program, &given).unwrap(), want);
         let small = Machine::Gpu(Gpu { binding_bytes: 4096, ..gpu });
-        let split = Build::new(&m, small, OptLevel::O2, &silent).unwrap();
+        let split = Build::new(&m, small, &Options::default(), &silent).unwrap();
         assert_eq!(program::run(&split.program, &given).unwrap(), want);
         let buffers = |b: &Build| match &b.program.commands[..] {
             [program::Command::Dispatch { buffers, .. }] => buffers.len(),
@@ -195,7 +199,7 @@ mod tests {
         // 64 rows of 160 bytes are three parts of 4096 bytes.
         assert_eq!(buffers(&split), buffers(&whole) + 2, "{}", split.program);
         let tiny = Machine::Gpu(Gpu { binding_bytes: 64, ..gpu });
-        let e = Build::new(&m, tiny, OptLevel::O2, &silent).unwrap_err().to_string();
+        let e = Build::new(&m, tiny, &Options::default(), &silent).unwrap_err().to_string();
         assert!(e.contains("ODC0401") && e.contains("ids"), "{e}");
     }
 }

@@ -7,13 +7,13 @@ use crate::kernels::{self, KernelText};
 use crate::passes;
 use crate::problem::Problem;
 use crate::progress::{Report, silent};
-use crate::target::AnyTarget;
+use crate::target::{self, AnyTarget};
 use odc_format::{FormatError, Manifest, WriteError};
 use odc_ir::core::VerifyError;
 use odc_ir::program::Program;
 use odc_ir::{graph, loops, tensor};
 use odc_onnx::{Diagnostic, Fixed, ImportOptions, Items, Model};
-use odc_passes::canonicalise;
+use odc_passes::{canonicalise, compress};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
@@ -42,11 +42,22 @@ impl OptLevel {
     }
 }
 
+/// What weights are stored as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Weights {
+    /// As the model has them.
+    #[default]
+    Model,
+    /// Large f32 constants as f16, widened where they are read ([`odc_passes::compress`]).
+    F16,
+}
+
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The artifact holds a program for each, the best first.
+    /// The artifact holds a program for each, the best first; of a language, the one that may use most features.
     pub targets: Vec<AnyTarget>,
     pub level: OptLevel,
+    pub weights: Weights,
     /// By a dim's name: a size, bounds (`1..128`) or an expression of other dims.
     pub dims: BTreeMap<String, String>,
     /// By an input's name: its value, which makes it a constant.
@@ -62,6 +73,7 @@ impl Default for Options {
         Options {
             targets: AnyTarget::parse("cpu").into_iter().collect(),
             level: OptLevel::default(),
+            weights: Weights::default(),
             dims: BTreeMap::new(),
             fix: BTreeMap::new(),
             lists: BTreeMap::new(),
@@ -207,18 +219,19 @@ fn compile_graph_with(graph: graph::Module, options: &Options, report: Report<'_
         sound(Stage::Canonical, graph::verify(&canonical))?;
     }
 
+    let targets = target::ordered(&options.targets);
     let mut machines = vec![];
-    for machine in options.targets.iter().map(AnyTarget::machine) {
+    for machine in targets.iter().map(AnyTarget::machine) {
         if !machines.contains(&machine) {
             machines.push(machine);
         }
     }
     let mut builds = vec![];
     for machine in machines {
-        builds.push(Build::new(&canonical, machine, options.level, report)?);
+        builds.push(Build::new(&canonical, machine, options, report)?);
     }
     let mut codes = vec![];
-    for target in &options.targets {
+    for target in &targets {
         let machine = target.machine();
         if let Some(build) = builds.iter().find(|b| b.machine == machine) {
             let code = kernels::compile(&build.program, target, options.threads, report).map_err(CompileError::Compile)?;
@@ -230,7 +243,7 @@ fn compile_graph_with(graph: graph::Module, options: &Options, report: Report<'_
     let mut builds = builds.into_iter();
     let nothing = || CompileError::one(Problem::usage("there is no target to compile for"));
     let first = builds.next().ok_or_else(nothing)?;
-    Ok(Compiled { graph, canonical, targets: options.targets.clone(), first, more: builds.collect(), parts })
+    Ok(Compiled { graph, canonical, targets, first, more: builds.collect(), parts })
 }
 
 pub(crate) fn bug(stage: Stage, e: impl fmt::Display) -> Problem {
@@ -295,6 +308,11 @@ impl Compiled {
             }
         }
         if problems.is_empty() { Ok(texts) } else { Err(problems) }
+    }
+
+    /// What became of the first target's large weights, if they were to be stored as f16.
+    pub fn compressed(&self) -> Option<&compress::Report> {
+        self.first.compressed.as_ref()
     }
 
     /// The weights, in the order of the manifest.

@@ -77,3 +77,19 @@ impl AnyTarget {
         }
     }
 }
+
+/// Each target once, in the order of preference. Of a language, more features come first: runtimes take the first that the device can
+/// run, and no program would be found behind one that needs less.
+pub(crate) fn ordered(targets: &[AnyTarget]) -> Vec<AnyTarget> {
+    let mut once: Vec<AnyTarget> = vec![];
+    for t in targets {
+        if !once.contains(t) {
+            once.push(t.clone());
+        }
+    }
+    let language = |t: &AnyTarget| t.gpu().map(|g| g.language);
+    let rank = |t: &AnyTarget| once.iter().position(|o| language(o) == language(t));
+    let mut all = once.clone();
+    all.sort_by_key(|t| (rank(t), std::cmp::Reverse(t.gpu().map_or(0, |g| g.features.len()))));
+    all
+}

@@ -2,6 +2,7 @@
 //! one that means the same; the pipeline that orders them is the compiler's.
 
 pub mod canonicalise;
+pub mod compress;
 pub mod expand;
 pub mod fuse;
 pub mod gpu;

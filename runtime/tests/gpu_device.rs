@@ -54,6 +54,33 @@ fn features_and_limits_are_checked_by_name() {
 }
 
 #[test]
+fn of_several_programs_in_a_language_the_first_that_runs() {
+    // Artifacts have the most capable first; this one wants what no device has, or what every device has.
+    let both = |feature: Option<&str>| {
+        let mut s = sample();
+        let mut more = s.target().clone();
+        more.target = "wgsl:f16".into();
+        if let (odc_format::Device::Gpu { features, .. }, Some(f)) = (&mut more.device, feature) {
+            features.push(f.into());
+        }
+        s.manifest.targets.insert(0, more);
+        s
+    };
+    let Some((device, queue)) = device(&sample(), &GpuOptions::default()) else { return };
+    let chosen = |s: &Sample, options| GpuModel::load(s.bytes(), &device, &queue, options).map(|m| m.target().target.clone());
+    let of = |name: &str| GpuOptions::default().target(name);
+    assert_eq!(chosen(&both(None), GpuOptions::default()).unwrap(), "wgsl:f16");
+    assert_eq!(chosen(&both(Some("no-such-thing")), GpuOptions::default()).unwrap(), "wgsl");
+    // By name: exactly this one, or any of the language where none has just this name.
+    assert_eq!(chosen(&both(None), of("wgsl")).unwrap(), "wgsl");
+    assert_eq!(chosen(&both(Some("no-such-thing")), of("wgsl:f16")).unwrap_err().code(), "ODC0722");
+    let mut one = both(None);
+    one.manifest.targets.truncate(1);
+    assert_eq!(chosen(&one, of("wgsl")).unwrap(), "wgsl:f16");
+    assert_eq!(chosen(&sample(), of("wgsl:f16")).unwrap_err().code(), "ODC0721");
+}
+
+#[test]
 fn own_devices_have_what_the_program_needs() {
     for (name, flag) in [("shader-f16", wgpu::Features::SHADER_F16), ("subgroups", wgpu::Features::SUBGROUP)] {
         let needy = sample().needs(|f, _| f.push(name.into()));

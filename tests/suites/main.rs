@@ -14,6 +14,7 @@ mod round_trip;
 mod snapshots;
 mod static_link;
 mod tidy;
+mod weights;
 
 use proptest::prelude::*;
 

@@ -158,9 +158,12 @@ export const tests = {
     await fails(load("bad-wgsl.odc"), "pipeline", '"row_sum" \\(computes /row_sum\\): line 1');
     await fails(load("cpu.odc"), "no-target", "only for wgsl");
     nothingLeft();
-    const slots = await load("bad-slot.odc");
-    await fails(slots.run(feeds(4)), "bad-artifact", "slot 999");
-    slots.destroy();
+  }),
+
+  "an artifact that contradicts itself is refused before anything is made": inPage(async () => {
+    const answers = await (await fetch("hostile.json")).json();
+    for (const [k, answer] of answers.entries()) await fails(load(`hostile-${k}.odc`), "bad-artifact", answer.replace(/\./g, "\\."));
+    equal([answers.length > 20, counter.read().buffers, counter.read().shaderModules], [true, 0, 0], "answers, buffers, modules");
     nothingLeft();
   }),
 
@@ -175,6 +178,12 @@ export const tests = {
     const second = await load("second.odc");
     equal(second.target, "wgsl");
     check(await second.run(feeds(4)), 4);
+    await fails(load("second.odc", { target: "wgsl:f16" }), "missing-feature", '"wgsl:f16" needs');
+    // The first that runs; by name just this one, or one in that language.
+    const names = [["both.odc"], ["both.odc", { target: "wgsl" }], ["named.odc", { target: "wgsl" }]];
+    const chosen = [];
+    for (const [file, options] of names) chosen.push((await load(file, options)).target);
+    equal(chosen, ["wgsl:subgroups", "wgsl", "wgsl:subgroups"]);
     const subgroups = await load("subgroups.odc");
     equal([...subgroups.device.features].filter((f) => f === "subgroups").length, 1);
     check(await subgroups.run(feeds(4)), 4);

@@ -1,10 +1,11 @@
 // odc's browser runtime on a real model in headless Chromium: results against the goldens, nothing created after load, and the figures
 // that ort_counts.mjs prints of ONNX Runtime Web, as one line of JSON.
 //
-//     node tests/web/odc_counts.mjs MODEL.odc --data DIR [--golden FILE] [--runs 9] [--target NAME]
+//     node tests/web/odc_counts.mjs MODEL.odc --data DIR [--golden FILE] [--rel 2e-3] [--runs 9] [--target NAME]
 //
-// DIR is a model's folder: test_data_set_0, ... and golden.json with tolerances (without it: 1e-4 + 1e-3 of the value). Figures are
-// those of test_data_set_0; all sets are checked, each twice. Exit code 1 if a result or a count is wrong. Needs runtime/web/dist.
+// DIR is a model's folder: test_data_set_0, ... and golden.json with tolerances (without it: 1e-4 + 1e-3 of the value; with --rel: that
+// part of the largest value). Figures are those of test_data_set_0; all sets are checked, each twice. Exit code 1 if a result or a count
+// is wrong. Needs runtime/web/dist.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve, basename } from "node:path";
 import { parseArgs } from "node:util";
@@ -16,10 +17,10 @@ import { serve } from "./serve.mjs";
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { data: { type: "string" }, golden: { type: "string" }, runs: { type: "string", default: "9" }, target: { type: "string" } },
+  options: { data: { type: "string" }, golden: { type: "string" }, rel: { type: "string" }, runs: { type: "string", default: "9" }, target: { type: "string" } },
 });
 const [model] = positionals;
-if (!model || !options.data) stop("usage: node tests/web/odc_counts.mjs MODEL.odc --data DIR [--golden FILE] [--runs 9] [--target NAME]");
+if (!model || !options.data) stop("usage: node tests/web/odc_counts.mjs MODEL.odc --data DIR [--golden FILE] [--rel 2e-3] [--runs 9] [--target NAME]");
 const module = fileURLToPath(new URL("../../runtime/web/dist/index.js", import.meta.url));
 if (!existsSync(module)) stop(`${module} is missing: run node runtime/web/build.mjs, or tests/web/odc_runtime.mjs`);
 const sets = readdirSync(options.data).filter((n) => /^test_data_set_\d+$/.test(n)).sort();
@@ -92,8 +93,10 @@ try {
     for (const [i, want] of cases[c].outputs.entries()) {
       const name = want.name || golden?.outputs?.[i];
       const got = outputs.find((o) => o.name === name) ?? outputs[i];
-      const tolerance = golden?.cases?.[c]?.find((o) => o.name === got.name) ?? { atol: 1e-4, rtol: 1e-3 };
       const expected = Array.from(elements(want), want.dtype === "float16" ? half : Number);
+      const largest = expected.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+      const given = options.rel && { atol: Number(options.rel) * largest, rtol: 0 };
+      const tolerance = given ?? golden?.cases?.[c]?.find((o) => o.name === got.name) ?? { atol: 1e-4, rtol: 1e-3 };
       const values = got.dtype === "f16" ? got.values.map(half) : got.values;
       if (values.length !== expected.length) { problems.push(`set ${c}: "${got.name}" has ${values.length} elements, not ${expected.length}`); continue; }
       let [most, wrong] = [0, 0];

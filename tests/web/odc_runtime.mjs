@@ -53,10 +53,39 @@ const files = {
   "/huge-weight.odc": sample((m) => { m.targets[0].limits[1] = 2 ** 45; }),
   "/second.odc": sample((m) => { m.targets.unshift({ ...m.targets[0], target: "wgsl:f16", features: ["shader-f16"] }); }),
   "/subgroups.odc": sample((m) => { m.targets[0].features = ["subgroups"]; m.targets[0].kernels[1].code = m.targets[0].kernels[1].code.replace("let r =", "let none = subgroupAdd(0u); let r = none +"); }),
-  "/cpu.odc": sample((m) => { m.targets[0].cpu = true; }),
+  "/both.odc": sample((m) => { m.targets.unshift({ ...m.targets[0], target: "wgsl:subgroups", features: ["subgroups"] }); }),
+  "/named.odc": sample((m) => { m.targets[0].target = "wgsl:subgroups"; }),
+  "/cpu.odc": sample((m) => { Object.assign(m.targets[0], { cpu: true, commands: [], outputs: m.outputs.map(() => ["input", 0]) }); }),
   "/bad-wgsl.odc": sample((m) => { m.targets[0].kernels[1].code = "@compute fn row_sum() { oops }"; }),
-  "/bad-slot.odc": sample((m) => { m.targets[0].arena = 999; }),
 };
+
+/** What no artifact may say, and what the runtime answers before it makes anything. The same holds natively (runtime/format/src/validate.rs). */
+const hostile = [
+  ["arena: slot 999", (m) => { m.targets[0].arena = 999; }],
+  ["slot 999 of a shape", (m) => { m.inputs[0].shape[0] = 999; }],
+  ["rank 70", (m) => { Object.assign(m.inputs[1], { shape: Array(70).fill(0), text: Array(70).fill("n") }); }],
+  ["not earlier", (m) => { m.instrs.unshift(["add", 0, 0]); }],
+  ["has no axis 9", (m) => { m.instrs.push(["dim", 0, 9]); }],
+  ["aligns to 0", (m) => { m.instrs.push(["align", 0, 0]); }],
+  ["bounds 5..3", (m) => { Object.assign(m.symbols[0], { lo: 5, hi: 3 }); }],
+  ["multiple of 0", (m) => { m.symbols[0].multipleOf = 0; }],
+  ["a name is there twice", (m) => { m.outputs[1].name = m.outputs[0].name; }],
+  ["a name is empty", (m) => { m.inputs[0].name = ""; }],
+  ["no input 9", (m) => { m.targets[0].commands[0].buffers[0] = ["input", 9]; }],
+  ["weight 9 has no byte", (m) => { m.targets[0].commands[0].buffers[1] = ["weight", 9]; }],
+  ["weight 1 has no byte 4096", (m) => { m.targets[0].commands[0].buffers[1] = ["weight", 1, 4096]; }],
+  ["no kernel 7", (m) => { m.targets[0].commands[0].kernel = 7; }],
+  ["slot 999", (m) => { m.targets[0].commands[0].grid = 999; }],
+  ["differ in number", (m) => { m.targets[0].commands[0].bytes.pop(); }],
+  ["writes to an input or a weight", (m) => { m.targets[0].kernels[0].access = "wrrw"; }],
+  ["copies into an input or a weight", (m) => { m.targets[0].commands[1].dst = ["weight", 0]; }],
+  ["has no invocations", (m) => { m.targets[0].kernels[0].workgroup = [0, 1, 1]; }],
+  ["5 output places for 6", (m) => { m.targets[0].outputs.pop(); }],
+  ["no output 6", (m) => { m.targets[0].outputs[0] = ["output", 6]; }],
+  ["there are none", (m) => { m.targets = []; }],
+];
+hostile.forEach(([, change], k) => { files[`/hostile-${k}.odc`] = sample(change); });
+files["/hostile.json"] = JSON.stringify(hostile.map(([answer]) => answer));
 
 /** Besides the files: /slow.odc stops half-way until the client goes, /broken.odc is cut off in the middle of its promised length. */
 const server = createServer((request, reply) => {

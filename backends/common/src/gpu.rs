@@ -87,7 +87,7 @@ pub struct GpuCosts {
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct GpuTarget {
-    /// `wgsl:f16+subgroups`: parses back to this description, but for a limits file.
+    /// `wgsl:f16+subgroups`, features in this order: parses back to this description, but for a limits file.
     pub name: String,
     pub language: Language,
     pub features: BTreeSet<GpuFeature>,
@@ -107,8 +107,10 @@ impl GpuTarget {
                 None => return Some(Err(TargetError::Unknown { name: name.into() })),
             };
         }
+        let words: Vec<&str> = features.iter().map(|f: &GpuFeature| f.name()).collect();
+        let name = if words.is_empty() { language.name().into() } else { format!("{}:{}", language.name(), words.join("+")) };
         let costs = GpuCosts { peak_gflops: 1000.0, bandwidth_gbs: 60.0, dispatch_us: 5.0, busy: 4096 };
-        Some(Ok(GpuTarget { name: name.into(), language, features, limits: GpuLimits::default(), costs }))
+        Some(Ok(GpuTarget { name, language, features, limits: GpuLimits::default(), costs }))
     }
 
     pub fn has(&self, f: GpuFeature) -> bool {
@@ -124,6 +126,7 @@ mod tests {
     fn names() {
         let t = GpuTarget::parse("wgsl:f16+subgroups").unwrap().unwrap();
         assert!(t.has(GpuFeature::F16) && t.has(GpuFeature::Subgroups) && t.language == Language::Wgsl);
+        assert_eq!(GpuTarget::parse("wgsl:subgroups+f16").unwrap().unwrap(), t);
         assert!(GpuTarget::parse("metal").unwrap().unwrap().features.is_empty());
         assert!(GpuTarget::parse("wgsl:tensor-cores").unwrap().is_err());
         assert!(GpuTarget::parse("cpu").is_none());

@@ -35,7 +35,7 @@ impl Assembly<'_> {
             }
             (Codes::Gpu(codes), AnyTarget::Gpu(t)) => {
                 let (kernels, bytes) = self.gpu_kernels(codes)?;
-                (kernels, bytes, t.language.name(), self.gpu_device(codes, t))
+                (kernels, bytes, t.name.as_str(), self.gpu_device(codes, t))
             }
             (Codes::Cpu(_), AnyTarget::Gpu(_)) | (Codes::Gpu(_), AnyTarget::Cpu(_)) => {
                 return Err(Problem::new("ODC0391", format!("the code for {} is of another device", target.name())));

@@ -170,17 +170,19 @@ fn bench_artifact(args: &Args, path: &Path) -> Result<Map<String, Value>, Failur
         device.run(&views)?;
     }
     let (mut times, begin, limit) = (vec![], Instant::now(), Duration::from_secs_f64(args.seconds));
+    let cpu = cpu_time();
     while begin.elapsed() < limit || times.len() < 5 {
         let start = Instant::now();
         device.run(&views)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
+    let cpu = cpu_time().zip(cpu).map(|(after, before)| after.saturating_sub(before).as_secs_f64() * 1e3 / times.len() as f64);
     times.sort_by(f64::total_cmp);
     let at = |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1))).copied().unwrap_or(0.0);
     let dispatches = device.target().commands.iter().filter(|c| matches!(c, odc_format::Command::Dispatch(_))).count();
     let report = json!({
         "load_ms": round(load.as_secs_f64() * 1e3), "first_ms": round(first.as_secs_f64() * 1e3), "median_ms": round(at(0.5)),
-        "p90_ms": round(at(0.9)), "min_ms": round(at(0.0)), "runs": times.len(), "target": device.target().target,
+        "p90_ms": round(at(0.9)), "min_ms": round(at(0.0)), "cpu_ms": cpu.map(round), "runs": times.len(), "target": device.target().target,
         "rel_err": rel_err, "max_abs_err": max_abs_err,
         "peak_rss_mb": peak_rss_mb().map(round), "dispatches": dispatches, "kernels": device.target().kernels.len(),
         "inputs": inputs.iter().map(|(n, t)| (n, &t.shape)).collect::<Vec<_>>(),
@@ -230,6 +232,17 @@ fn made_up(m: &Manifest, args: &Args) -> Result<Vec<(String, HostTensor)>, Failu
         list.push((t.name.clone(), HostTensor::new(t.dtype, shape, &data).ok_or_else(bad)?));
     }
     Ok(list)
+}
+
+/// What all threads of this process have computed so far; known on Unix.
+fn cpu_time() -> Option<Duration> {
+    #[cfg(unix)]
+    {
+        let t = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Some(Duration::new(t.tv_sec.try_into().ok()?, t.tv_nsec.try_into().ok()?))
+    }
+    #[cfg(not(unix))]
+    None
 }
 
 /// The most memory that this process ever had, in MiB; known on Linux.

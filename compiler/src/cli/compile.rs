@@ -256,6 +256,9 @@ fn describe(compiled: &Compiled, path: &Path, seconds: f64, json: bool) -> Resul
         return print_json(&json!({
             "output": path.display().to_string(), "file_bytes": file_bytes, "compile_ms": seconds * 1e3, "kernels": s.kernels,
             "dispatches": s.dispatches, "weight_bytes": s.weight_bytes, "code_bytes": s.code_bytes, "arena": s.arena,
+            "f16_weights": compiled.compressed().map(|c| json!({
+                "halved": c.halved, "from_bytes": c.from_bytes, "to_bytes": c.to_bytes, "largest_error": c.largest_error, "kept": c.kept,
+            })),
         }));
     }
     let arena = match s.arena.parse::<u64>() {
@@ -274,5 +277,15 @@ fn describe(compiled: &Compiled, path: &Path, seconds: f64, json: bool) -> Resul
         show::bytes(s.weight_bytes),
         arena,
     );
+    if let Some(c) = compiled.compressed() {
+        let kept: String = c.kept.iter().map(|(why, n)| format!("; {n} kept as f32: {why}")).collect();
+        let (from, to) = (show::bytes(c.from_bytes), show::bytes(c.to_bytes));
+        let _ = writeln!(
+            std::io::stderr(),
+            "weights as f16: {} constants, {from} as {to}, off by {:.1e} of a constant's largest value at most{kept}",
+            c.halved,
+            c.largest_error,
+        );
+    }
     Ok(())
 }

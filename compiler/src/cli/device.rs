@@ -142,7 +142,7 @@ mod gpu {
         pub fn new(bytes: ArtifactBytes, target: Option<&GpuTarget>, args: &DeviceArgs) -> Result<Gpu, Failure> {
             let mut options = GpuOptions::default();
             if let Some(t) = target {
-                options = options.target(t.language.name());
+                options = options.target(&t.name);
             }
             options.adapter.clone_from(&args.adapter);
             let (device, queue) = own_device(bytes.clone(), &options)?;

@@ -88,10 +88,10 @@ fn code_bytes(t: &TargetProgram) -> u64 {
 fn show(args: &Args, m: &Manifest, weight_bytes: u64) -> Result<(), Failure> {
     let mut m = m.clone();
     if let Some(name) = &args.target {
-        // `wgsl:f16` and `cpu:x86-64` are the artifact's "wgsl" and "cpu".
-        let kind = name.split(':').next().unwrap_or(name);
+        // A GPU program has its whole name, one for a CPU does not; a language alone is all of its programs.
+        let name = crate::AnyTarget::parse(name).map_or(name.clone(), |t| if t.gpu().is_some() { t.name().into() } else { "cpu".into() });
         let has = m.targets.iter().map(|t| t.target.clone()).collect::<Vec<_>>().join(", ");
-        m.targets.retain(|t| t.target == kind);
+        m.targets.retain(|t| t.target == name || t.target.split(':').next() == Some(&name));
         if m.targets.is_empty() {
             return Err(Problem::usage(format!("the artifact has no program for `{name}`")).help(format!("it has: {has}")).into());
         }

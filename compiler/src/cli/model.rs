@@ -5,7 +5,7 @@ use crate::fix::{self, FixArg};
 use crate::lists::ListArg;
 use crate::problem::{Failure, Problem};
 use crate::progress::Progress;
-use crate::{AnyTarget, Compiled, GpuLimits, OptLevel, Options};
+use crate::{AnyTarget, Compiled, GpuLimits, OptLevel, Options, Weights};
 use odc_runtime::ArtifactBytes;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,9 @@ pub struct CompileArgs {
     /// How hard to optimise, 0 to 3
     #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
     pub level: u8,
+    /// What large f32 weights are stored as; f16 halves the file and the memory, and is widened where it is read
+    #[arg(long, value_name = "TYPE", default_value = "model", value_parser = ["model", "f16"])]
+    pub weights: String,
     /// Fix a dim of the model (N=4), bound it ("N in 1..128") or tie it to others (W=2*H)
     #[arg(long, value_name = "DIM")]
     pub dim: Vec<DimArg>,
@@ -37,7 +40,8 @@ pub struct CompileArgs {
 
 impl CompileArgs {
     pub fn options(&self) -> Result<Options, Failure> {
-        let mut options = Options { level: OptLevel::new(self.level), ..Options::default() };
+        let weights = if self.weights == "f16" { Weights::F16 } else { Weights::Model };
+        let mut options = Options { level: OptLevel::new(self.level), weights, ..Options::default() };
         let limits = self.limits.as_deref().map(read_limits).transpose()?;
         if !self.target.is_empty() {
             options.targets = self.target.iter().map(|t| target(t, limits)).collect::<Result<_, _>>()?;

@@ -70,7 +70,7 @@ pub(super) fn lower(e: &mut Emit, region: &Region<'_>) -> Option<Dim> {
         column_tile: Sym::new("$nt"),
         k: Sym::new("$k"),
     };
-    let staged = s.access.get(1) == Some(&Access::Staged);
+    let staged = s.access.get(1) == Some(&Access::Staged) || g.c.rhs.dtype != DType::F32;
     g.emit(e, mc / mr, nc / nr, staged)
 }
 
@@ -241,7 +241,7 @@ impl Gemm<'_> {
                 .collect();
             for (i, d) in lhs_rows.iter().enumerate() {
                 let o = e.dim(&at_k(d));
-                let a = e.load(lhs_pointer, o, LoopType::Scalar(DType::F32));
+                let a = load_f32(e, lhs_pointer, o, LoopType::Scalar(DType::F32));
                 let a = e.op(Op::Splat {}, &[a], vty);
                 for (q, b) in b.iter().enumerate() {
                     let at = i * groups as usize + q;
@@ -372,6 +372,13 @@ impl Gemm<'_> {
             store(e, to, &dims(&self.op.store), &v, &x);
         }
     }
+}
+
+/// A load of f32 or of what is widened to it.
+pub(super) fn load_f32(e: &mut Emit, from: Value, at: Value, ty: LoopType) -> Value {
+    let stored = ty.with_dtype(e.ty(from).dtype());
+    let v = e.load(from, at, stored);
+    if stored == ty { v } else { e.op(Op::Cast {}, &[v], ty) }
 }
 
 /// Is the tensor large enough to be read up to the next multiple of `tile` along the one axis of `axes`?

@@ -2,7 +2,7 @@
 //! where a convolution's im2col happens, padding included, a block at a time and never in memory as a whole.
 
 use super::emit::Emit;
-use super::gemm::Gemm;
+use super::gemm::{Gemm, load_f32};
 use crate::schedule::contraction::flat_groups;
 use odc_ir::core::{Binary, DType, Dim, Range, Scalar, Sym, Value};
 use odc_ir::loops::{LoopKind, LoopType, Op};
@@ -119,7 +119,7 @@ fn copy(e: &mut Emit, gr: &Group, panel: Value, source: Value, to: &Dim) {
         &[],
         &mut |e| {
             let (from, at) = (e.dim(&gr.offsets[0]), e.dim(to));
-            let v = e.load(source, from, F32X4);
+            let v = load_f32(e, source, from, F32X4);
             e.store(panel, at, v);
             vec![]
         },
@@ -127,11 +127,11 @@ fn copy(e: &mut Emit, gr: &Group, panel: Value, source: Value, to: &Dim) {
             for l in 0..LANES as usize {
                 let from = e.dim(&gr.offsets[l]);
                 let v = match condition(e, &gr.inside[l]) {
-                    None => e.load(source, from, F32),
+                    None => load_f32(e, source, from, F32),
                     Some(inside) => {
                         let zero = e.index(0);
                         let from = e.op(Op::Select {}, &[inside, from, zero], LoopType::Index);
-                        let v = e.load(source, from, F32);
+                        let v = load_f32(e, source, from, F32);
                         let none = e.constant(Scalar::Float(0.0), F32);
                         e.op(Op::Select {}, &[inside, v, none], F32)
                     }

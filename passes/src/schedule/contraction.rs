@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub(crate) struct Side {
     /// Number of the operand in the op.
     pub operand: u32,
+    /// Its element type; half floats are widened as they are read.
+    pub dtype: DType,
     /// Row-major offset of what is read, over all axes.
     pub offset: Dim,
     /// Where this does not hold for some pair (`0 <= d < extent`), the factor is zero.
@@ -93,7 +95,7 @@ fn read(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, st
     Some(Contraction { lhs, rhs, batch, m, n, k })
 }
 
-/// A load, or a load that is zero outside.
+/// A load (of half floats too, if they are widened), or one that is zero outside.
 fn side(op: &Operation, body: &Program, e: ExprId, types: &dyn Fn(Value) -> TensorType, all: &Ranges) -> Option<Side> {
     let (load, inside) = match body.get(e) {
         Expr::Select(c, x, zero) => {
@@ -105,7 +107,11 @@ fn side(op: &Operation, body: &Program, e: ExprId, types: &dyn Fn(Value) -> Tens
         }
         _ => (e, vec![]),
     };
-    let Expr::Load { operand, dtype: DType::F32 | DType::F16, index } = body.get(load) else { return None };
+    let load = match body.get(load) {
+        Expr::Cast(DType::F32, half) if body.dtype(*half) == DType::F16 => *half,
+        _ => load,
+    };
+    let Expr::Load { operand, dtype: dtype @ (DType::F32 | DType::F16), index } = body.get(load) else { return None };
     let value = *op.operands.get(*operand as usize)?;
     let shape = types(value).shape;
     let dims = dims_of(index)?;
@@ -115,7 +121,7 @@ fn side(op: &Operation, body: &Program, e: ExprId, types: &dyn Fn(Value) -> Tens
         return None;
     }
     let inside = inside.iter().map(|(d, n)| (drop_ones(d, &op.op), n.clone())).collect();
-    Some(Side { operand: *operand, offset: drop_ones(&all.simplify(&offset(&dims, &shape)), &op.op), inside })
+    Some(Side { operand: *operand, dtype: *dtype, offset: drop_ones(&all.simplify(&offset(&dims, &shape)), &op.op), inside })
 }
 
 impl Side {

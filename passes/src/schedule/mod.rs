@@ -9,7 +9,7 @@ use crate::Machine;
 use crate::fuse::by_row;
 use crate::lower_loop::flat::flatten;
 use contraction::{Contraction, contraction, extent};
-use odc_ir::core::{Dim, Ranges, Sym, Symbol, TensorType, Value};
+use odc_ir::core::{DType, Dim, Ranges, Sym, Symbol, TensorType, Value};
 use odc_ir::tensor::{Access, Axes, Func, Module, Op, Operation, Schedule, Template};
 use std::collections::BTreeMap;
 
@@ -172,7 +172,9 @@ fn gemm(c: &Contraction, func: &Func, at: usize, ranges: &Ranges, symbols: &BTre
     let (m, n, k) = (hint(&rows, symbols), hint(&columns, symbols), hint(&depth, symbols));
     let one_row = rows.is(1);
     let constant = |operand: u32| pack::constant_operand(func, at, operand).is_some();
-    let rhs_constant = constant(c.rhs.operand) && pack::packable(c, false);
+    // Half floats are widened into panels, once for all rows.
+    let narrow = c.rhs.dtype != DType::F32;
+    let rhs_constant = !narrow && constant(c.rhs.operand) && pack::packable(c, false);
     if columns.as_const().is_some_and(|n| n < 3) || depth.as_const().is_some_and(|k| k < 2) {
         return None;
     }
@@ -187,7 +189,7 @@ fn gemm(c: &Contraction, func: &Func, at: usize, ranges: &Ranges, symbols: &BTre
     }
     // Columns of a wide tensor lie far apart: with rows enough to pay for it, panels are worth a copy.
     let readable = c.rhs.direct(&c.k, ranges) && unit_columns(c, tile[1], ranges);
-    let direct = rhs_constant || (readable && m < STAGE_ROWS);
+    let direct = rhs_constant || (!narrow && readable && m < STAGE_ROWS);
     // One row over what must be staged first: reading it once in a loop nest is cheaper.
     if one_row && !direct {
         return None;

@@ -68,7 +68,7 @@ pub struct WeightInfo {
 /// One compiled form of the model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetProgram {
-    /// "cpu", "wgsl", "spirv", "metal".
+    /// "cpu", "wgsl", "spirv:f16", "metal": a language and the features that its kernels may use.
     pub target: String,
     pub device: Device,
     pub code: Code,

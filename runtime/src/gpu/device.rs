@@ -82,9 +82,14 @@ pub(super) fn choose(manifest: &Manifest, device: &wgpu::Device, options: &GpuOp
     Err(GpuError::NoProgram { device: device_name(&info), reasons })
 }
 
+/// In the order of the artifact, which has the most capable of a language first. A name is a program's own ("wgsl:f16"), or that of a
+/// language if no program has just this one.
 fn candidates<'m>(manifest: &'m Manifest, options: &GpuOptions) -> impl Iterator<Item = (usize, &'m TargetProgram)> {
+    let language = |t: &TargetProgram| t.target.split(':').next().map(str::to_owned);
+    let exact = manifest.targets.iter().any(|t| Some(&t.target) == options.target.as_ref());
     let wanted = move |t: &TargetProgram| match &options.target {
-        Some(name) => t.target == *name,
+        Some(name) if exact => t.target == *name,
+        Some(_) => language(t) == options.target,
         None => matches!(t.device, Device::Gpu { .. }),
     };
     manifest.targets.iter().enumerate().filter(move |(_, t)| wanted(t)).collect::<Vec<_>>().into_iter()

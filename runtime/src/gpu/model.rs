@@ -16,7 +16,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct GpuOptions {
-    /// The program to run, by its name in the artifact ("wgsl", "spirv"). Else the first that the device can run.
+    /// The program to run, by its name in the artifact ("wgsl", "spirv:f16") or its language. Else, and of several in that language,
+    /// the first that the device can run: artifacts have the most capable first.
     pub target: Option<String>,
     /// Runs WGSL without the bounds checks that wgpu adds where the driver has none. SPIR-V never has them.
     pub trusted: bool,

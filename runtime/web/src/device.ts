@@ -73,8 +73,11 @@ function lack(program: Program, gpu: Gpu, limits: Limits, has: GPUAdapter | GPUD
 }
 
 export async function choose(m: Manifest, url: string, target: string | undefined, given: GPUDevice | undefined, power: GPUPowerPreference | undefined): Promise<Chosen> {
+  // A name is a program's own ("wgsl:f16"), or that of the language if no program has just this one. The most capable come first.
+  const exact = m.targets.some((t) => t.target === target);
   const programs = m.targets.flatMap((program) => {
-    const fits = program.gpu?.language === "wgsl" && (target === undefined || program.target === target);
+    const named = program.target === target || (!exact && program.target.split(":")[0] === target);
+    const fits = program.gpu?.language === "wgsl" && (target === undefined || named);
     return fits && program.gpu ? [{ program, gpu: program.gpu, ...needs(m, program, program.gpu) }] : [];
   });
   if (programs.length === 0) {

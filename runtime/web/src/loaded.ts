@@ -4,6 +4,7 @@ import { choose, usedWeights, type Chosen } from "./device.js";
 import { CODE, Download, verify, type Progress, type Section } from "./download.js";
 import { at, bad, OdcError } from "./error.js";
 import { makeKernels, type Kernels } from "./kernels.js";
+import { validate } from "./validate.js";
 import { decodeManifest, type Gpu, type Manifest, type Program } from "./manifest.js";
 import { alignUp, Memory } from "./memory.js";
 
@@ -80,6 +81,7 @@ export async function open(url: string, options: LoadOptions): Promise<Loaded> {
     };
     await or(enter(source, first));
     const manifest = decodeManifest(await or(source.read(first.length)));
+    validate(manifest, sections.flatMap((s) => (s.kind === CODE ? [s.length] : [])), last.length);
 
     choosing = choose(manifest, url, options.target, options.device, options.powerPreference);
     const chosen = await or(choosing);

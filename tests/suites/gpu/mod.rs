@@ -5,7 +5,7 @@ mod forms;
 mod kernels;
 mod limits;
 mod meaning;
-mod models;
+pub mod models;
 mod stable;
 mod tools;
 

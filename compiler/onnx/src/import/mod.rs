@@ -308,6 +308,14 @@ fn appended_axes<'m>(steps: &'m [Step]) -> BTreeMap<&'m str, Vec<i64>> {
         let axis = s.node.attribute.iter().find(|a| a.name() == "axis").map_or(0, |a| a.i());
         s.node.input.iter().for_each(|name| axes.entry(name).or_default().push(axis));
     }
+    // A cache may be kept in another type than it is computed in.
+    for s in steps.iter().rev().filter(|s| matches!(s.node.op_type(), "Cast" | "Identity")) {
+        if let (Some(from), Some(to)) = (s.node.input.first(), s.node.output.first())
+            && let Some(more) = axes.get(to.as_str()).cloned()
+        {
+            axes.entry(from).or_default().extend(more);
+        }
+    }
     axes
 }
 
