@@ -108,7 +108,7 @@ fn only_factors_and_terms_are_rounded() {
     for f in ["add", "mul", "max"] {
         assert_eq!(of(f, "f32"), (1, vec![]), "{f}");
     }
-    for (f, dtype) in [("div", "f32"), ("pow", "f32"), ("less", "bool")] {
+    for (f, dtype) in [("div", "f32"), ("pow", "f32"), ("lt", "bool")] {
         assert_eq!(of(f, dtype), (0, vec!["read in a way that could magnify the error"]), "{f}");
     }
 }
