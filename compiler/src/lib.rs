@@ -38,7 +38,9 @@ pub use build::Build;
 pub use explode::explode;
 pub use kernels::KernelText;
 pub use odc_backend::{GpuLimits, GpuTarget, Target};
-pub use pipeline::{CompileError, Compiled, OptLevel, Options, Stage, Summary, Weights, compile, compile_bytes, compile_graph, compile_with};
+pub use pipeline::{
+    CompileError, Compiled, OptLevel, Options, Stage, Summary, Weights, compile, compile_bytes, compile_graph, compile_with,
+};
 pub use problem::{Exit, Failure, Problem};
 pub use progress::{Report, silent};
 pub use target::AnyTarget;

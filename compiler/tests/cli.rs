@@ -239,7 +239,8 @@ fn bench_reports_what_scripts_read() {
     for model in [&f.artifact, &f.model] {
         let v = run(&format!("bench {model} --data {}/test_data_set_0 --threads 1 --seconds 0.05 --json", f.data)).ok().json();
         for key in
-            "load_ms first_ms median_ms p90_ms runs rel_err max_abs_err arena_bytes weight_bytes dispatches cpu_ms fma128_peak_gflops".split(' ')
+            "load_ms first_ms median_ms p90_ms runs rel_err max_abs_err arena_bytes weight_bytes dispatches cpu_ms fma128_peak_gflops"
+                .split(' ')
         {
             assert!(v[key].is_number(), "{key}: {v}");
         }

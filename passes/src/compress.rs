@@ -129,7 +129,9 @@ impl Uses {
             match &op.op {
                 Op::Map { body, .. } => tolerant(body, &read),
                 Op::Reduce { body, epilogue, kind, .. } => !kind.is_arg() && tolerant(body, &read) && tolerant(epilogue, &read),
-                Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => !op.operands.iter().any(|v| args.contains(v)),
+                Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => {
+                    !op.operands.iter().any(|v| args.contains(v))
+                }
             }
         };
         !self.escapes && !self.dispatches.iter().any(passed_on) && self.regions(f).all(|(ops, args)| ops.iter().all(|o| op_is(o, args)))

@@ -53,6 +53,17 @@ fn an_appended_cache_tells_the_total() {
 }
 
 #[test]
+fn a_cache_may_be_kept_in_another_type() {
+    let n = Net::new(17)
+        .input("past", &["past_len"])
+        .input("now", &["seq"])
+        .node("Cast", &["past"], &["same"], vec![int("to", 1)])
+        .node("Concat", &["same", "now"], &["y"], vec![int("axis", 0)])
+        .output("y");
+    assert_eq!(n.module().symbols[&Sym::new("past_len")].lo, 0);
+}
+
+#[test]
 fn a_skip_connection_tells_a_multiple() {
     let down = vec![list("strides", &[2]), list("pads", &[1, 1])];
     let n = Net::new(17)
