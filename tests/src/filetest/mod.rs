@@ -16,7 +16,7 @@
 mod expect;
 mod run;
 
-pub use run::{close, no_f64};
+pub use run::close;
 
 use crate::level::AnyModule;
 use odc_ir::core::no_blobs;
