@@ -1,7 +1,7 @@
 //! What odc compiles for: CPUs by instruction set, GPUs by language, features and limits.
 
 use odc_backend::{Arch, Feature, GpuFeature, GpuLimits, GpuTarget, Language, Target, TargetError};
-use odc_passes::{Gpu, Machine};
+use odc_passes::{Coop, Gpu, Machine};
 use serde::Serialize;
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -25,7 +25,7 @@ impl AnyTarget {
         let mut names: Vec<String> = Target::NAMES.iter().map(|n| n.to_string()).collect();
         for l in Language::ALL {
             names.push(l.name().into());
-            names.extend(GpuFeature::ALL.iter().map(|f| format!("{}:{}", l.name(), f.name())));
+            names.extend(l.features().iter().map(|f| format!("{}:{}", l.name(), f.name())));
         }
         names
     }
@@ -49,9 +49,11 @@ impl AnyTarget {
         match self {
             AnyTarget::Cpu(_) => Machine::Cpu,
             AnyTarget::Gpu(t) => {
-                let GpuLimits { storage_buffers, binding_bytes, invocations, workgroup_bytes } = t.limits;
-                let (f16, subgroups) = (t.has(GpuFeature::F16), t.has(GpuFeature::Subgroups));
-                Machine::Gpu(Gpu { f16, subgroups, invocations, workgroup_bytes, storage_buffers, binding_bytes, busy: t.costs.busy })
+                let GpuLimits { storage_buffers, binding_bytes, invocations, workgroup_bytes, coop } = t.limits;
+                let (f16, subgroups, dot) = (t.has(GpuFeature::F16), t.has(GpuFeature::Subgroups), t.has(GpuFeature::Dot));
+                let coop = t.has(GpuFeature::Coop).then_some(Coop { f16: coop.f16, i8: coop.i8, subgroup: coop.subgroup });
+                let busy = t.costs.busy;
+                Machine::Gpu(Gpu { f16, subgroups, dot, coop, invocations, workgroup_bytes, storage_buffers, binding_bytes, busy })
             }
         }
     }

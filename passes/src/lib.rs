@@ -13,4 +13,4 @@ pub mod merge;
 pub mod plan;
 pub mod schedule;
 
-pub use machine::{Gpu, Machine};
+pub use machine::{Coop, Gpu, Machine};

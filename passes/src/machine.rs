@@ -16,6 +16,10 @@ pub enum Machine {
 pub struct Gpu {
     pub f16: bool,
     pub subgroups: bool,
+    /// Sums of four products of bytes.
+    pub dot: bool,
+    /// Matrices that a subgroup multiplies together.
+    pub coop: Option<Coop>,
     /// Of a workgroup.
     pub invocations: u32,
     /// Memory that a workgroup shares.
@@ -28,13 +32,21 @@ pub struct Gpu {
     pub busy: u32,
 }
 
+/// Rows, columns and depth of a product of matrices, by the factors' type, and invocations of a subgroup.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Coop {
+    pub f16: [u32; 3],
+    pub i8: [u32; 3],
+    pub subgroup: u32,
+}
+
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Machine::Cpu => f.write_str("cpu"),
             Machine::Gpu(g) => {
                 f.write_str("gpu")?;
-                let with = [(g.f16, "f16"), (g.subgroups, "subgroups")];
+                let with = [(g.f16, "f16"), (g.subgroups, "subgroups"), (g.dot, "dot"), (g.coop.is_some(), "coop")];
                 with.iter().filter(|(on, _)| *on).try_for_each(|(_, name)| write!(f, "+{name}"))
             }
         }

@@ -46,8 +46,8 @@ pub struct GpuCode {
     pub workgroup: [u32; 3],
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
-    /// WebGPU names of what it uses beyond the default.
-    pub features: Vec<&'static str>,
+    /// WebGPU names of what it uses beyond the default; shapes of cooperative matrices as [`crate::CoopShapes`] writes them.
+    pub features: Vec<String>,
 }
 
 impl TextKind {

@@ -23,6 +23,14 @@ impl Language {
             Language::Metal => "metal",
         }
     }
+    /// Features that a device of the language may have.
+    pub fn features(self) -> &'static [GpuFeature] {
+        use GpuFeature::*;
+        match self {
+            Language::Wgsl | Language::Metal => &[F16, Subgroups, Dot],
+            Language::Spirv => &[F16, Subgroups, Dot, Coop],
+        }
+    }
 }
 
 /// What a device may have beyond the default.
@@ -34,22 +42,57 @@ pub enum GpuFeature {
     /// Reductions over the invocations of a subgroup.
     #[serde(rename = "subgroups")]
     Subgroups,
+    /// Sums of four products of bytes.
+    #[serde(rename = "dot")]
+    Dot,
+    /// Matrices that a subgroup multiplies together, of the shapes in the limits; brings f16 and subgroups.
+    #[serde(rename = "coop")]
+    Coop,
 }
 
 impl GpuFeature {
-    pub const ALL: &[GpuFeature] = &[GpuFeature::F16, GpuFeature::Subgroups];
     pub const fn name(self) -> &'static str {
         match self {
             GpuFeature::F16 => "f16",
             GpuFeature::Subgroups => "subgroups",
+            GpuFeature::Dot => "dot",
+            GpuFeature::Coop => "coop",
         }
     }
-    /// WebGPU's name.
+    /// WebGPU's name: of a device's feature, for `dot` of the language's; wgpu's where WebGPU has none.
     pub const fn webgpu(self) -> &'static str {
         match self {
             GpuFeature::F16 => "shader-f16",
             GpuFeature::Subgroups => "subgroups",
+            GpuFeature::Dot => "packed_4x8_integer_dot_product",
+            GpuFeature::Coop => "wgpu-cooperative-matrix",
         }
+    }
+}
+
+/// Shapes of cooperative matrices: rows, columns and depth of a product. Devices differ; these are the common ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CoopShapes {
+    /// f16 factors, f32 sums.
+    pub f16: [u32; 3],
+    /// i8 factors, i32 sums.
+    pub i8: [u32; 3],
+    /// Invocations of a subgroup: all that the device makes have so many.
+    pub subgroup: u32,
+}
+
+impl CoopShapes {
+    /// What a kernel that multiplies matrices of f16 (or of i8) needs of a device, in an artifact's list of features.
+    pub fn needs(&self, f16: bool) -> [String; 2] {
+        let ([m, n, k], factors) = if f16 { (self.f16, "f16") } else { (self.i8, "i8") };
+        [format!("cooperative-matrix:{factors}:{m}x{n}x{k}"), format!("subgroup-size:{}", self.subgroup)]
+    }
+}
+
+impl Default for CoopShapes {
+    fn default() -> Self {
+        CoopShapes { f16: [16, 16, 16], i8: [16, 16, 32], subgroup: 32 }
     }
 }
 
@@ -65,12 +108,14 @@ pub struct GpuLimits {
     pub invocations: u32,
     /// maxComputeWorkgroupStorageSize
     pub workgroup_bytes: u32,
+    /// Of a target with `coop`.
+    pub coop: CoopShapes,
 }
 
 /// What every WebGPU device has.
 impl Default for GpuLimits {
     fn default() -> Self {
-        GpuLimits { storage_buffers: 8, binding_bytes: 128 << 20, invocations: 256, workgroup_bytes: 16 << 10 }
+        GpuLimits { storage_buffers: 8, binding_bytes: 128 << 20, invocations: 256, workgroup_bytes: 16 << 10, coop: CoopShapes::default() }
     }
 }
 
@@ -102,10 +147,13 @@ impl GpuTarget {
         let language = *Language::ALL.iter().find(|l| l.name() == language)?;
         let mut features = BTreeSet::new();
         for word in rest.split('+').filter(|w| !w.is_empty()) {
-            match GpuFeature::ALL.iter().find(|f| f.name() == word) {
+            match language.features().iter().find(|f| f.name() == word) {
                 Some(f) => features.insert(*f),
                 None => return Some(Err(TargetError::Unknown { name: name.into() })),
             };
+        }
+        if features.contains(&GpuFeature::Coop) {
+            features.extend([GpuFeature::F16, GpuFeature::Subgroups]);
         }
         let words: Vec<&str> = features.iter().map(|f: &GpuFeature| f.name()).collect();
         let name = if words.is_empty() { language.name().into() } else { format!("{}:{}", language.name(), words.join("+")) };
@@ -129,6 +177,10 @@ mod tests {
         assert_eq!(GpuTarget::parse("wgsl:subgroups+f16").unwrap().unwrap(), t);
         assert!(GpuTarget::parse("metal").unwrap().unwrap().features.is_empty());
         assert!(GpuTarget::parse("wgsl:tensor-cores").unwrap().is_err());
+        assert!(GpuTarget::parse("wgsl:dot").unwrap().unwrap().has(GpuFeature::Dot));
+        let t = GpuTarget::parse("spirv:coop").unwrap().unwrap();
+        assert!(t.has(GpuFeature::F16) && t.has(GpuFeature::Subgroups) && !t.has(GpuFeature::Dot));
+        assert!(GpuTarget::parse("metal:coop").unwrap().is_err());
         assert!(GpuTarget::parse("cpu").is_none());
     }
 }

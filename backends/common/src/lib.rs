@@ -6,5 +6,5 @@ mod gpu;
 mod target;
 
 pub use backend::{Backend, BackendError, GpuBackend, GpuCode, GpuKernel, KernelCode, TextKind};
-pub use gpu::{GpuCosts, GpuFeature, GpuLimits, GpuTarget, Language};
+pub use gpu::{CoopShapes, GpuCosts, GpuFeature, GpuLimits, GpuTarget, Language};
 pub use target::{Arch, Costs, Feature, Target, TargetError};

@@ -26,6 +26,7 @@ impl Emit<'_> {
                 self.float(f, ty, x, y)?
             }
             Elem::I32 | Elem::U32 => self.integer(f, ty, x, y)?,
+            Elem::I8 => return self.unsupported("8-bit arithmetic", "legalise the kernel for GPUs first"),
             Elem::Bool => {
                 let (x, y) = (self.id(x, ty)?, self.id(y, ty)?);
                 self.boolean(f, ty, x, y)?

@@ -30,6 +30,7 @@ impl Emit<'_> {
                 self.saturate(x, wide, to)
             }
             (Elem::I32 | Elem::U32, Elem::I32 | Elem::U32) => self.op(Op::Bitcast, ty, &[x]),
+            (Elem::I8, _) | (_, Elem::I8) => self.unsupported("8-bit arithmetic", "legalise the kernel for GPUs first"),
         }
     }
 
@@ -39,7 +40,7 @@ impl Emit<'_> {
         // The least value, the greatest that f32 can hold, and the one behind it.
         let (least, most, beyond, top) = match to {
             Elem::I32 => (-2147483648.0, 2147483520.0, 2147483648.0, i64::from(i32::MAX)),
-            Elem::U32 | Elem::F32 | Elem::F16 | Elem::Bool => (0.0, 4294967040.0, 4294967296.0, i64::from(u32::MAX)),
+            Elem::U32 | Elem::I8 | Elem::F32 | Elem::F16 | Elem::Bool => (0.0, 4294967040.0, 4294967296.0, i64::from(u32::MAX)),
         };
         let (least, most) = (self.constant(from, Scalar::Float(least))?, self.constant(from, Scalar::Float(most))?);
         let low = self.glsl(Gl::FMax, from, &[x, least])?;
@@ -70,7 +71,7 @@ impl Emit<'_> {
 
     /// The half in the low bits of a u32.
     pub fn half_value(&mut self, x: Word) -> Result<Word> {
-        let pair = self.glsl(Gl::UnpackHalf2x16, Ty { elem: Elem::F32, lanes: 2 }, &[x])?;
+        let pair = self.glsl(Gl::UnpackHalf2x16, Ty::vector(Elem::F32, 2), &[x])?;
         self.extract(pair, Elem::F32, 0)
     }
 }

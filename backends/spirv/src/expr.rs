@@ -19,7 +19,9 @@ impl Emit<'_> {
                 let ty = self.ty(r)?;
                 match self.func.ty(r) {
                     LoopType::Index => self.checked(*value)?,
-                    LoopType::Scalar(_) | LoopType::Vector(..) | LoopType::Ptr(..) => Known::constant(value.wrap(ty.elem.dtype())),
+                    LoopType::Scalar(_) | LoopType::Vector(..) | LoopType::Ptr(..) | LoopType::Coop(_) => {
+                        Known::constant(value.wrap(ty.elem.dtype()))
+                    }
                 }
             }
             (Op::Binary { f }, [a, b]) => self.binary(*f, *a, *b)?,
@@ -59,6 +61,13 @@ impl Emit<'_> {
             (Op::Shared { dtype, len }, _) => return self.shared(self.result(op)?, *dtype, *len),
             (Op::Barrier {}, _) => return self.barrier(),
             (Op::Atomic { f }, _) => return self.atomic(op, *f),
+            (Op::Dot4 { signed }, [a, b, acc]) => Known::id(self.dot4(*signed, [*a, *b, *acc])?),
+            (Op::CoopLoad {}, [p, at, stride]) => {
+                let ty = self.ty(self.result(op)?)?;
+                Known::id(self.coop_load([*p, *at, *stride], ty)?)
+            }
+            (Op::CoopMma {}, [a, b, acc]) => Known::id(self.coop_mma([*a, *b, *acc])?),
+            (Op::CoopStore {}, [p, at, stride, v]) => return self.coop_store([*p, *at, *stride, *v]),
             (Op::Subgroup { f }, [a]) => Known::id(self.subgroup(*f, *a)?),
             (Op::Lane { info }, _) => Known::Id { id: self.lane(*info)?, natural: true },
             (Op::HalfBits {}, [a]) => {
@@ -92,6 +101,10 @@ impl Emit<'_> {
                 | Op::Subgroup { .. }
                 | Op::HalfBits {}
                 | Op::FromHalfBits {}
+                | Op::Dot4 { .. }
+                | Op::CoopLoad {}
+                | Op::CoopMma {}
+                | Op::CoopStore {}
                 | Op::Load {}
                 | Op::Store {}
                 | Op::If {},
@@ -112,7 +125,7 @@ impl Emit<'_> {
     }
 
     fn splat(&mut self, x: Word, ty: Ty) -> Result<Word> {
-        self.op(spirv::Op::CompositeConstruct, ty, &vec![x; ty.lanes as usize])
+        self.op(spirv::Op::CompositeConstruct, ty, &vec![x; ty.lanes as usize]) // one for a matrix, whatever its size
     }
 
     fn unary(&mut self, f: Unary, a: Value) -> Result<Known> {
@@ -174,6 +187,7 @@ impl Emit<'_> {
                 let product = self.op(spirv::Op::IMul, ty, &[x, y])?;
                 self.op(spirv::Op::IAdd, ty, &[product, z])?
             }
+            Elem::I8 => return self.unsupported("8-bit arithmetic", "legalise the kernel for GPUs first"),
             Elem::Bool => {
                 let product = self.op(spirv::Op::LogicalAnd, ty, &[x, y])?;
                 self.op(spirv::Op::LogicalOr, ty, &[product, z])?

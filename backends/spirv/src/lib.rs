@@ -6,6 +6,7 @@
 mod binary;
 mod cast;
 mod control;
+mod coop;
 mod expr;
 mod known;
 mod memory;

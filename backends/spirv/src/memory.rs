@@ -9,7 +9,7 @@ use odc_backend::GpuFeature;
 use odc_ir::core::{Binary, DType, Scalar, Value};
 use odc_ir::loops::{Func, LoopType, Op, Operation, Space};
 use rspirv::dr::Operand;
-use rspirv::spirv::{self, Capability, Decoration, MemorySemantics, Scope, StorageClass, Word};
+use rspirv::spirv::{self, Capability, Decoration, MemoryAccess, MemorySemantics, Scope, StorageClass, Word};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An array of elements that loads and stores reach.
@@ -42,7 +42,11 @@ impl Uses {
                 uses.lanes.entry(*p).or_default().insert(f.ty(*v).lanes());
                 uses.written.insert(*p);
             }
-            (Op::Atomic { .. }, [p, ..], _) => {
+            (Op::CoopLoad {}, [p, ..], _) => {
+                uses.lanes.entry(*p).or_default().insert(1);
+                uses.read.insert(*p);
+            }
+            (Op::Atomic { .. } | Op::CoopStore {}, [p, ..], _) => {
                 uses.lanes.entry(*p).or_default().insert(1);
                 uses.written.insert(*p);
             }
@@ -71,7 +75,7 @@ impl Emit<'_> {
 
     pub fn storage_buffer(&mut self, v: Value, d: DType, name: &str, binding: u32) -> Result<()> {
         let class = StorageClass::StorageBuffer;
-        let ty = Ty { elem: self.element(d)?, lanes: self.uses.lanes(v) };
+        let ty = Ty::vector(self.element(d)?, self.uses.lanes(v));
         if ty.elem == Elem::F16 {
             self.require(GpuFeature::F16, "16-bit floats in memory")?;
             self.capability(Capability::StorageBuffer16BitAccess);
@@ -92,7 +96,7 @@ impl Emit<'_> {
         let written = self.uses.written.contains(&v);
         if !written {
             self.b.decorate(variable, Decoration::NonWritable, []);
-        } else if self.uses.barrier && self.uses.read.contains(&v) {
+        } else if !self.vulkan && self.uses.barrier && self.uses.read.contains(&v) {
             // Invocations may talk through it: what one wrote must not hide in its cache.
             self.b.decorate(variable, Decoration::Coherent, []);
         }
@@ -113,7 +117,7 @@ impl Emit<'_> {
     /// The kernel's sizes.
     pub fn size_buffer(&mut self, count: usize, binding: u32) -> Result<()> {
         let Ok(vectors) = u32::try_from(count.div_ceil(4)) else { return self.malformed("too many parameters") };
-        let four = self.type_id(Ty { elem: Elem::I32, lanes: 4 })?;
+        let four = self.type_id(Ty::vector(Elem::I32, 4))?;
         let length = self.uint(vectors)?;
         // Its own array type: one that is decorated with a stride may not lie in workgroup memory.
         let id = self.b.id();
@@ -152,7 +156,7 @@ impl Emit<'_> {
         let bytes = (u64::from(len) * u64::from(elem.size())).next_multiple_of(16);
         self.workgroup_bytes = self.workgroup_bytes.saturating_add(bytes);
         self.limit("maxComputeWorkgroupStorageSize", self.workgroup_bytes, self.target.limits.workgroup_bytes.into())?;
-        let ty = Ty { elem, lanes };
+        let ty = Ty::vector(elem, lanes);
         let t = self.type_id(ty)?;
         let length = self.uint(len / lanes)?;
         let id = self.b.id();
@@ -164,7 +168,7 @@ impl Emit<'_> {
         Ok(())
     }
 
-    fn place(&self, p: Value) -> Result<Memory> {
+    pub fn place(&self, p: Value) -> Result<Memory> {
         match (self.memory.get(&p), self.func.types.get(p.index())) {
             (Some(m), _) => Ok(*m),
             (None, Some(LoopType::Ptr(_, Space::Scratch))) => {
@@ -180,7 +184,7 @@ impl Emit<'_> {
     }
 
     /// A pointer to the array's element `at`.
-    fn element_pointer(&mut self, m: Memory, at: Word) -> Result<Word> {
+    pub fn element_pointer(&mut self, m: Memory, at: Word) -> Result<Word> {
         let t = self.type_id(m.ty)?;
         let pointer = self.pointer_type(m.class, t);
         if m.class == StorageClass::Workgroup {
@@ -205,14 +209,30 @@ impl Emit<'_> {
             let at = self.position(m, offset)?;
             let at = self.id(at, Ty::INDEX)?;
             let pointer = self.element_pointer(m, at)?;
-            return self.op(spirv::Op::Load, ty, &[pointer]);
+            return self.read(ty, pointer);
         }
         let mut lanes = vec![];
         for k in 0..ty.lanes {
             let pointer = self.lane_pointer(m, offset, k)?;
-            lanes.push(self.op(spirv::Op::Load, m.ty, &[pointer])?);
+            lanes.push(self.read(m.ty, pointer)?);
         }
         self.op(spirv::Op::CompositeConstruct, ty, &lanes)
+    }
+
+    /// How memory is accessed that other invocations may see: the Vulkan memory model takes it for private unless told.
+    pub fn seen(&self) -> Option<Operand> {
+        self.vulkan.then_some(Operand::MemoryAccess(MemoryAccess::NON_PRIVATE_POINTER))
+    }
+
+    fn read(&mut self, ty: Ty, pointer: Word) -> Result<Word> {
+        let t = self.type_id(ty)?;
+        let operands = std::iter::once(Operand::IdRef(pointer)).chain(self.seen()).collect();
+        self.instruction(spirv::Op::Load, t, operands)
+    }
+
+    fn write(&mut self, pointer: Word, x: Word) -> Result<()> {
+        let operands = [pointer, x].map(Operand::IdRef).into_iter().chain(self.seen()).collect();
+        self.effect(spirv::Op::Store, operands)
     }
 
     fn lane_pointer(&mut self, m: Memory, offset: Known, lane: u32) -> Result<Word> {
@@ -229,12 +249,12 @@ impl Emit<'_> {
             let at = self.position(m, offset)?;
             let at = self.id(at, Ty::INDEX)?;
             let pointer = self.element_pointer(m, at)?;
-            return self.effect(spirv::Op::Store, vec![Operand::IdRef(pointer), Operand::IdRef(x)]);
+            return self.write(pointer, x);
         }
         for k in 0..ty.lanes {
             let pointer = self.lane_pointer(m, offset, k)?;
             let lane = self.extract(x, m.ty.elem, k)?;
-            self.effect(spirv::Op::Store, vec![Operand::IdRef(pointer), Operand::IdRef(lane)])?;
+            self.write(pointer, lane)?;
         }
         Ok(())
     }
@@ -257,7 +277,12 @@ impl Emit<'_> {
         };
         let at = self.value(*offset)?;
         let pointer = self.element_pointer(m, at)?;
-        let scope = if m.class == StorageClass::Workgroup { Scope::Workgroup } else { Scope::Device };
+        let scope = match m.class {
+            StorageClass::Workgroup => Scope::Workgroup,
+            // The Vulkan memory model has Device only where a device says so; no dispatch spans queues.
+            _ if self.vulkan => Scope::QueueFamily,
+            _ => Scope::Device,
+        };
         let (scope, relaxed) = (self.uint(scope as u32)?, self.uint(MemorySemantics::RELAXED.bits())?);
         let x = self.value(*value)?;
         self.op(code, ty, &[pointer, scope, relaxed, x]).map(|_| ())
@@ -265,7 +290,10 @@ impl Emit<'_> {
 
     /// Orders workgroup and storage memory among the workgroup.
     pub fn barrier(&mut self) -> Result<()> {
-        let semantics = MemorySemantics::ACQUIRE_RELEASE | MemorySemantics::WORKGROUP_MEMORY | MemorySemantics::UNIFORM_MEMORY;
+        let mut semantics = MemorySemantics::ACQUIRE_RELEASE | MemorySemantics::WORKGROUP_MEMORY | MemorySemantics::UNIFORM_MEMORY;
+        if self.vulkan {
+            semantics |= MemorySemantics::MAKE_AVAILABLE | MemorySemantics::MAKE_VISIBLE;
+        }
         let (scope, semantics) = (self.uint(Scope::Workgroup as u32)?, self.uint(semantics.bits())?);
         self.effect(
             spirv::Op::ControlBarrier,

@@ -37,11 +37,15 @@ pub(crate) struct Emit<'a> {
     pub label: Word,
     pub invocations: u32,
     pub workgroup_bytes: u64,
+    /// Is the memory model Vulkan's?
+    pub vulkan: bool,
     main: Word,
     glsl: Word,
     inputs: BTreeMap<u32, Word>,
     capabilities: BTreeSet<u32>,
     features: BTreeSet<GpuFeature>,
+    /// What is needed beyond features that have a name.
+    pub shapes: BTreeSet<String>,
     instructions: u32,
 }
 
@@ -50,14 +54,16 @@ pub(crate) struct Built {
     pub module: dr::Module,
     pub invocations: u32,
     pub workgroup_bytes: u32,
-    pub features: Vec<&'static str>,
+    pub features: Vec<String>,
 }
 
 impl<'a> Emit<'a> {
     pub fn new(kernel: &GpuKernel<'a>, target: &'a GpuTarget) -> Result<Self> {
         let mut b = Builder::new();
         b.set_version(1, 3);
-        b.memory_model(spirv::AddressingModel::Logical, spirv::MemoryModel::GLSL450);
+        // Matrices demand the Vulkan memory model; not all devices have it.
+        let vulkan = kernel.func.types.iter().any(|t| matches!(t, LoopType::Coop(_)));
+        b.memory_model(spirv::AddressingModel::Logical, if vulkan { spirv::MemoryModel::Vulkan } else { spirv::MemoryModel::GLSL450 });
         let glsl = b.ext_inst_import("GLSL.std.450");
         let main = b.id();
         for line in &kernel.about {
@@ -80,14 +86,20 @@ impl<'a> Emit<'a> {
             label: 0,
             invocations: 1,
             workgroup_bytes: 0,
+            vulkan,
             main,
             glsl,
             inputs: BTreeMap::new(),
             capabilities: BTreeSet::new(),
             features: BTreeSet::new(),
+            shapes: BTreeSet::new(),
             instructions: 0,
         };
         emit.capability(Capability::Shader);
+        if vulkan {
+            emit.capability(Capability::VulkanMemoryModel);
+            emit.b.extension("SPV_KHR_vulkan_memory_model");
+        }
         if func.name.is_empty() || func.name.contains('\0') || func.name.len() > LONGEST_TEXT {
             return emit.unsupported("its name as that of an entry point", "rename it: 1 to 1000 bytes, none of them 0");
         }
@@ -119,7 +131,7 @@ impl<'a> Emit<'a> {
             module: self.b.module(),
             invocations: self.invocations,
             workgroup_bytes: u32::try_from(self.workgroup_bytes).unwrap_or(u32::MAX),
-            features: self.features.iter().map(|f| f.webgpu()).collect(),
+            features: self.features.iter().map(|f| f.webgpu().into()).chain(self.shapes).collect(),
         }
     }
 
@@ -175,6 +187,11 @@ impl<'a> Emit<'a> {
     pub fn capability(&mut self, c: Capability) {
         if self.capabilities.insert(c as u32) {
             self.b.capability(c);
+            match c {
+                Capability::DotProduct => self.b.extension("SPV_KHR_integer_dot_product"),
+                Capability::CooperativeMatrixKHR => self.b.extension("SPV_KHR_cooperative_matrix"),
+                _ => {}
+            }
         }
     }
 

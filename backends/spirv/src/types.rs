@@ -1,6 +1,7 @@
 //! SPIR-V's types for those of loop IR, and constants: each is declared once, when it is first needed. An `index` is a 32-bit integer.
 
 use crate::Result;
+use crate::coop;
 use crate::module::Emit;
 use odc_backend::GpuFeature;
 use odc_ir::core::{DType, Scalar};
@@ -8,13 +9,14 @@ use odc_ir::loops::LoopType;
 use rspirv::dr::{Instruction, Operand};
 use rspirv::spirv::{self, Capability, StorageClass, Word};
 
-/// Element types that kernels compute with.
+/// Element types that kernels compute with; I8 only in matrices.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Elem {
     F32,
     F16,
     I32,
     U32,
+    I8,
     Bool,
 }
 
@@ -54,6 +56,7 @@ impl Elem {
     /// Bytes in memory, where bool has no place.
     pub fn size(self) -> u32 {
         match self {
+            Elem::I8 => 1,
             Elem::F16 => 2,
             Elem::F32 | Elem::I32 | Elem::U32 | Elem::Bool => 4,
         }
@@ -64,23 +67,36 @@ impl Elem {
             Elem::F16 => DType::F16,
             Elem::I32 => DType::I32,
             Elem::U32 => DType::U32,
+            Elem::I8 => DType::I8,
             Elem::Bool => DType::Bool,
         }
     }
 }
 
-/// A scalar or a vector.
+/// A scalar, a vector, or a matrix of the subgroup.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Ty {
     pub elem: Elem,
     pub lanes: u32,
+    pub matrix: Option<Matrix>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Matrix {
+    /// `CooperativeMatrixUse`
+    pub role: u32,
+    pub rows: u32,
+    pub columns: u32,
 }
 
 impl Ty {
     pub const INDEX: Ty = Ty::scalar(Elem::I32);
     pub const BOOL: Ty = Ty::scalar(Elem::Bool);
     pub const fn scalar(elem: Elem) -> Ty {
-        Ty { elem, lanes: 1 }
+        Ty::vector(elem, 1)
+    }
+    pub const fn vector(elem: Elem, lanes: u32) -> Ty {
+        Ty { elem, lanes, matrix: None }
     }
     pub const fn with(self, elem: Elem) -> Ty {
         Ty { elem, ..self }
@@ -93,7 +109,8 @@ impl Emit<'_> {
         let ty = match t {
             LoopType::Index => Some(Ty::INDEX),
             LoopType::Scalar(d) => Elem::of(d).map(Ty::scalar),
-            LoopType::Vector(d, lanes @ (2 | 4)) => Elem::of(d).map(|elem| Ty { elem, lanes }),
+            LoopType::Vector(d, lanes @ (2 | 4)) => Elem::of(d).map(|elem| Ty::vector(elem, lanes)),
+            LoopType::Coop(c) => coop::held(c),
             LoopType::Vector(..) | LoopType::Ptr(..) => None,
         };
         match ty {
@@ -107,7 +124,9 @@ impl Emit<'_> {
         if let Some(id) = self.types.get(&ty) {
             return Ok(*id);
         }
-        let id = if ty.lanes > 1 {
+        let id = if let Some(m) = ty.matrix {
+            self.matrix_type(ty.elem, m)?
+        } else if ty.lanes > 1 {
             let elem = self.type_id(Ty::scalar(ty.elem))?;
             self.b.type_vector(elem, ty.lanes)
         } else {
@@ -120,6 +139,10 @@ impl Emit<'_> {
                 }
                 Elem::I32 => self.b.type_int(32, 1),
                 Elem::U32 => self.b.type_int(32, 0),
+                Elem::I8 => {
+                    self.capability(Capability::Int8);
+                    self.b.type_int(8, 1)
+                }
                 Elem::Bool => self.b.type_bool(),
             }
         };
@@ -136,7 +159,7 @@ impl Emit<'_> {
         let bits = match (ty.elem, value.wrap(ty.elem.dtype())) {
             (Elem::F16, v) => u32::from(half::f16::from_f64(v.as_f64()).to_bits()),
             (Elem::F32, v) => (v.as_f64() as f32).to_bits(),
-            (Elem::I32 | Elem::U32, v) => v.as_i64() as u32,
+            (Elem::I32 | Elem::U32 | Elem::I8, v) => v.as_i64() as u32,
             (Elem::Bool, v) => u32::from(v.as_bool()),
         };
         self.bits(ty, bits)
@@ -147,14 +170,17 @@ impl Emit<'_> {
             return Ok(*id);
         }
         let type_id = self.type_id(ty)?;
-        let (op, operands) = if ty.lanes > 1 {
+        let (op, operands) = if ty.matrix.is_some() {
+            let one = self.bits(Ty::scalar(ty.elem), bits)?;
+            (spirv::Op::ConstantComposite, vec![Operand::IdRef(one)])
+        } else if ty.lanes > 1 {
             let one = self.bits(Ty::scalar(ty.elem), bits)?;
             (spirv::Op::ConstantComposite, vec![Operand::IdRef(one); ty.lanes as usize])
         } else {
             match ty.elem {
                 Elem::Bool if bits != 0 => (spirv::Op::ConstantTrue, vec![]),
                 Elem::Bool => (spirv::Op::ConstantFalse, vec![]),
-                Elem::F32 | Elem::F16 | Elem::I32 | Elem::U32 => (spirv::Op::Constant, vec![Operand::LiteralBit32(bits)]),
+                Elem::F32 | Elem::F16 | Elem::I32 | Elem::U32 | Elem::I8 => (spirv::Op::Constant, vec![Operand::LiteralBit32(bits)]),
             }
         };
         let id = self.b.id();

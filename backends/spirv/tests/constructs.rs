@@ -321,3 +321,45 @@ fn the_same_kernel_gives_the_same_words() {
     let text = around("", "%30 = load %10, %2 : f32\n store %11, %2, %30", false);
     assert_eq!(compile(&text, "spirv").unwrap(), compile(&text, "spirv").unwrap());
 }
+
+/// Sums of products of bytes, whose factors and sums have the signs that the instruction wants.
+#[test]
+fn packed_products() {
+    for (signed, wanted) in [(true, "OpSDot"), (false, "OpUDot")] {
+        let body = format!(
+            "%30 = load %13, %2 : u32\n %31 = load %13, %3 : u32\n %32 = load %12, %2 : i32
+             %33 = dot4 {{signed = {signed}}} %30, %31, %32 : i32\n store %12, %2, %33"
+        );
+        let text = valid("", &body, "spirv:dot");
+        assert!(text.contains(wanted) && text.contains("SPV_KHR_integer_dot_product"), "{text}");
+    }
+}
+
+/// Matrices that a loop carries, in the memory model that they demand: no coherent buffers, accesses that others may see.
+#[test]
+fn matrices_of_subgroups() {
+    let outer = "%5 = const {value = 16} : index\n %6 = const {value = f 0.0} : f32\n %7 = splat %6 : coop<f32, acc, 16, 16>
+        %22 = shared {dtype = f16, len = 256} : ptr<f16, workgroup>\n %23 = shared {dtype = u32, len = 128} : ptr<u32, workgroup>";
+    let halves = "%30 = load %14, %2 : f16\n store %22, %3, %30\n barrier
+        %31 = for {kind = serial} %0, %20, %1, %7 (%32: index, %33: coop<f32, acc, 16, 16>) {
+          %34 = coop_load %22, %0, %5 : coop<f16, a, 16, 16>\n %35 = coop_load %22, %0, %5 : coop<f16, b, 16, 16>
+          %36 = coop_mma %34, %35, %33 : coop<f32, acc, 16, 16>
+          yield %36
+        } : coop<f32, acc, 16, 16>
+        coop_store %10, %0, %5, %31";
+    let text = valid(outer, halves, "spirv:coop");
+    for wanted in
+        ["VulkanMemoryModel", "OpCooperativeMatrixMulAddKHR", "NonPrivatePointer", "MatrixAccumulatorKHR|OpTypeCooperativeMatrixKHR"]
+    {
+        assert!(wanted.split('|').any(|w| text.contains(w)), "{wanted}: {text}");
+    }
+    assert!(!text.contains("Coherent"), "{text}");
+    let bytes = "%30 = load %13, %2 : u32\n store %23, %3, %30\n barrier
+        %31 = const {value = 0} : i32\n %32 = splat %31 : coop<i32, acc, 16, 16>
+        %34 = coop_load %23, %0, %8 : coop<i8, a, 16, 32>\n %35 = coop_load %23, %0, %8 : coop<i8, b, 32, 16>
+        %36 = coop_mma %34, %35, %32 : coop<i32, acc, 16, 16>
+        coop_store %12, %0, %5, %36
+        atomic {f = or} %13, %2, %30";
+    let text = valid(outer, bytes, "spirv:coop");
+    assert!(text.contains("MatrixASignedComponentsKHR") || text.contains("MATRIX_A_SIGNED"), "{text}");
+}

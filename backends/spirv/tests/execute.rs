@@ -412,3 +412,21 @@ fn features() {
         assert_eq!((sum.as_f64(), lane.as_i64()), (f64::from((first..first + size).sum::<u32>()), i64::from(k % size)), "{k}");
     }
 }
+
+#[test]
+fn packed_products() {
+    let Some(_) = gpu() else { return };
+    for signed in [true, false] {
+        let body = format!(
+            "%30 = load %13, %2 : u32\n %31 = load %12, %2 : i32\n %33 = bitcast %31 : u32
+             %32 = dot4 {{signed = {signed}}} %30, %33, %31 : i32\n store %12, %2, %32"
+        );
+        let (a, b) = ((0..16).map(|k: u32| k.wrapping_mul(0x9e37_79b9)), (0..16).map(|k: i32| k.wrapping_mul(0x45d9_f3b)));
+        let byte = |x: u32, j: u32| if signed { i32::from((x >> (8 * j)) as i8) } else { i32::from((x >> (8 * j)) as u8) };
+        let sum = |(x, y): (u32, i32)| (0..4).fold(y, |s, j| s.wrapping_add(byte(x, j) * byte(y as u32, j)));
+        let want = ints(a.clone().zip(b.clone()).map(sum));
+        let mut buffers = [vec![0; 64], vec![0; 64], ints(b), ints(a.map(|x| x as i32))];
+        run(&around("", &body, false), "spirv:dot", &mut buffers, &[2, 0], 2);
+        assert_eq!(buffers[2], want, "{signed}");
+    }
+}

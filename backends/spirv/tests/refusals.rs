@@ -65,3 +65,19 @@ fn broken_kernels() {
     let e = compile(&many, "spirv").unwrap_err();
     assert!(e.to_string().contains("unrolling 5000"), "{e}");
 }
+
+#[test]
+fn matrices_have_the_device_s_shape() {
+    let body = "%30 = const {value = f 0.0} : f32\n %31 = splat %30 : coop<f32, acc, 16, 8>
+        %32 = coop_load %14, %0, %8 : coop<f16, a, 16, 16>\n %33 = coop_load %14, %0, %8 : coop<f16, b, 16, 8>
+        %34 = coop_mma %32, %33, %31 : coop<f32, acc, 16, 8>\n coop_store %10, %0, %8, %34";
+    let text = around("", body, true);
+    let e = compile(&text, "spirv:coop").unwrap_err();
+    assert!(e.to_string().contains("limits file"), "{e}");
+    let e = compile(&text, "spirv:f16+subgroups").unwrap_err();
+    assert!(e.to_string().contains("-t spirv:coop"), "{e}");
+    let mut small = target("spirv:coop");
+    small.limits.coop.f16 = [16, 8, 16];
+    let code = Spirv.compile(&kernel(&parse(&text)), &small).unwrap();
+    assert_eq!(code.features, ["shader-f16", "wgpu-cooperative-matrix", "cooperative-matrix:f16:16x8x16", "subgroup-size:32"]);
+}

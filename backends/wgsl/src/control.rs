@@ -37,6 +37,7 @@ impl Emitter<'_> {
                 op.results.iter().for_each(|r| self.name(*r)); // where control flow is uniform
                 Ok(())
             }
+            Op::CoopLoad {} | Op::CoopMma {} | Op::CoopStore {} => Err(self.cx.no_matrices()),
             Op::Scratch {} => Err(self.cx.unsupported("scratch memory", "keep values of an invocation in registers")),
             Op::Const { .. }
             | Op::Unary { .. }
@@ -51,6 +52,7 @@ impl Emitter<'_> {
             | Op::Lane { .. }
             | Op::HalfBits {}
             | Op::FromHalfBits {}
+            | Op::Dot4 { .. }
             | Op::Load {} => self.define(op),
         }
     }

@@ -54,6 +54,7 @@ pub struct Emitter<'a> {
     pub specials: BTreeSet<Special>,
     pub builtins: BTreeSet<Builtin>,
     pub subgroups: bool,
+    pub dot: bool,
     pub f16: bool,
     /// Names of loop counters, outermost first, and how many are in use.
     pub counters: Vec<String>,
@@ -86,6 +87,7 @@ impl<'a> Emitter<'a> {
             specials: BTreeSet::new(),
             builtins: BTreeSet::new(),
             subgroups: false,
+            dot: false,
             f16: false,
             counters: vec![],
             depth: 0,

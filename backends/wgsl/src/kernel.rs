@@ -31,12 +31,16 @@ impl Context<'_> {
             false => Err(self.unsupported(what, &format!("compile for `{}:{}`", self.target.language.name(), f.name()))),
         }
     }
+    pub fn no_matrices(&self) -> BackendError {
+        self.unsupported("a cooperative matrix", "WGSL has none: compile for `spirv:coop`")
+    }
     /// The WGSL type of a value that is no pointer; `index` is i32.
     pub fn value_type(&self, t: LoopType) -> Result<Type, BackendError> {
         let (dtype, lanes) = match t {
             LoopType::Index => (DType::I32, 1),
             LoopType::Scalar(d) => (d, 1),
             LoopType::Vector(d, lanes @ (2 | 4)) => (d, lanes),
+            LoopType::Coop(_) => return Err(self.no_matrices()),
             LoopType::Vector(..) | LoopType::Ptr(..) => {
                 return Err(self.unsupported(format!("a value of type {t}"), "vectors have 2 or 4 lanes, and pointers are not computed"));
             }

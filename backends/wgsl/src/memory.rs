@@ -61,6 +61,9 @@ pub fn arrays(cx: &Context<'_>, f: &Func) -> Result<Arrays, BackendError> {
             (Op::Shared { dtype, len }, _) => {
                 out.extend(op.result().map(|r| (r, new(Place::Shared(*len), *dtype))));
             }
+            (Op::CoopLoad {} | Op::CoopStore {}, _) => {
+                error.get_or_insert_with(|| cx.no_matrices());
+            }
             (Op::Scratch {}, _) => {
                 error.get_or_insert_with(|| cx.unsupported("scratch memory", "keep values of an invocation in registers"));
             }

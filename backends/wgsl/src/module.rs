@@ -76,10 +76,13 @@ pub fn print(cx: Context<'_>, kernel: &GpuKernel<'_>, k: &Kernel<'_>, arrays: &A
     let workgroup_bytes: u64 = arrays.values().map(|a| a.shared_bytes()).sum();
     let mut features = vec![];
     if e.f16 {
-        features.push(GpuFeature::F16.webgpu());
+        features.push(GpuFeature::F16.webgpu().into());
     }
     if e.subgroups {
-        features.push(GpuFeature::Subgroups.webgpu());
+        features.push(GpuFeature::Subgroups.webgpu().into());
+    }
+    if e.dot {
+        features.push(GpuFeature::Dot.webgpu().into());
     }
     Ok(GpuCode {
         name: entry,

@@ -46,6 +46,7 @@ impl Emitter<'_> {
                 let e = Expr::call("unpack2x16float", &[&self.expr(*x)?]);
                 Ok(Held::Expr(Expr { reads: e.reads, ..Expr::new(format!("{}.x", e.text), e.level) }))
             }
+            (Op::Dot4 { signed }, [a, b, acc]) => self.dot4(*signed, [*a, *b, *acc]),
             (Op::Subgroup { f }, [x]) => self.subgroup(*f, *x),
             (Op::Lane { info }, _) => self.lane_info(*info),
             (Op::Load {}, [p, at]) => self.load(*p, *at, t),
@@ -171,6 +172,17 @@ impl Emitter<'_> {
         let s = self.expr(s)?;
         let lanes = (0..t.lanes).map(|k| if k == lane { s.clone() } else { base.lane(k) }).collect();
         Ok(Held::Expr(Expr::vector(&t.text(), lanes)))
+    }
+
+    fn dot4(&mut self, signed: bool, [a, b, acc]: [Value; 3]) -> Result<Held> {
+        self.cx.feature(GpuFeature::Dot, "a product of packed bytes")?;
+        self.dot = true;
+        let factors = [&self.expr(a)?, &self.expr(b)?];
+        let sum = if signed { Expr::call("dot4I8Packed", &factors) } else { Expr::call("i32", &[&Expr::call("dot4U8Packed", &factors)]) };
+        if matches!(self.held(acc)?, Held::Const(Scalar::Int(0))) {
+            return Ok(Held::Expr(sum));
+        }
+        Ok(Held::Expr(Expr::infix(&sum, "+", &self.expr(acc)?)))
     }
 
     fn subgroup(&mut self, f: Binary, x: Value) -> Result<Held> {

@@ -215,6 +215,13 @@ fn refusals_say_what_and_where() {
     assert!(error("wgsl", &half).to_string().contains("compile for `wgsl:f16`"));
     let subgroup = with_body(IO, "", "%10 = load %0, %9 : f32\n %11 = subgroup {f = add} %10 : f32\n store %0, %8, %11");
     assert!(error("wgsl", &subgroup).to_string().contains("compile for `wgsl:subgroups`"));
+    let dot = with_body(
+        IO,
+        "",
+        "%10 = const {value = 7} : u32\n %11 = const {value = 1} : i32\n %12 = dot4 {signed = true} %10, %10, %11 : i32
+        %13 = cast %12 : f32\n store %0, %8, %13",
+    );
+    assert!(error("wgsl", &dot).to_string().contains("compile for `wgsl:dot`"));
     let scratch = with_body(IO, "", "%10 = scratch %5 : ptr<f32, scratch>\n %11 = load %10, %9 : f32\n store %0, %9, %11");
     assert!(error("wgsl", &scratch).to_string().starts_with("kernel @kernel: scratch memory is not supported on wgsl"));
     let wide = with_body(IO, "", "%10 = load %0, %9 : f32\n %11 = cast %10 : f64\n %12 = cast %11 : f32\n store %0, %9, %12");

@@ -7,7 +7,7 @@ mod types;
 mod verify;
 
 pub use ops::*;
-pub use types::{LoopType, Space};
+pub use types::{Coop, LoopType, Role, Space};
 pub use verify::{verify, verify_func};
 
 use crate::core::{self, Level};

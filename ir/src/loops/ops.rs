@@ -47,7 +47,7 @@ ops! {
     Cast "cast" (1, 1) -> (1, 1) [0, 0] Pure {}
     /// The same bits under the result's type of the same width.
     Bitcast "bitcast" (1, 1) -> (1, 1) [0, 0] Pure {}
-    /// A scalar in every lane.
+    /// A scalar in every lane, or in every element of a matrix.
     Splat "splat" (1, 1) -> (1, 1) [0, 0] Pure {}
     /// One lane.
     Extract "extract" (1, 1) -> (1, 1) [0, 0] Pure { lane: u32 }
@@ -70,6 +70,15 @@ ops! {
     HalfBits "half_bits" (1, 1) -> (1, 1) [0, 0] Pure {}
     /// The half-precision float in the low bits of a u32, as f32.
     FromHalfBits "from_half_bits" (1, 1) -> (1, 1) [0, 0] Pure {}
+    /// Two u32 of four bytes each and an i32: the sum of the four products (of signed bytes, or of unsigned ones) and the i32, wrapping.
+    Dot4 "dot4" (3, 3) -> (1, 1) [0, 0] Pure { signed: bool }
+    /// ptr, offset, stride: a matrix that the subgroup holds together. Factors lie with their depth contiguous (rows of `a`, columns of `b`),
+    /// an `acc` row by row; neighbours are `stride` apart. Operands and control flow are the same for the subgroup; so below.
+    CoopLoad "coop_load" (3, 3) -> (1, 1) [0, 0] Read {}
+    /// a, b, acc: `a * b + acc`, in `acc`'s type, summed in any order.
+    CoopMma "coop_mma" (3, 3) -> (1, 1) [0, 0] Read {}
+    /// ptr, offset, stride, acc.
+    CoopStore "coop_store" (4, 4) -> (0, 0) [0, 0] Write {}
     /// ptr, offset: one element, or as many neighbours as the result has lanes.
     Load "load" (2, 2) -> (1, 1) [0, 0] Read {}
     /// ptr, offset, value.

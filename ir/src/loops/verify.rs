@@ -1,6 +1,6 @@
 //! The rules of loop IR: the type of every operand, and the shape of a kernel (buffers, then sizes, then one grid loop at its end).
 
-use super::{Func, Loop, LoopKind, LoopType, Module, Op, Operation, Space};
+use super::{Coop, Func, Loop, LoopKind, LoopType, Module, Op, Operation, Role, Space};
 use crate::core::{self, Binary, DType, Scalar, Unary, Value, VerifyError};
 
 /// All broken rules of a module.
@@ -84,7 +84,9 @@ fn block(f: &Func, constant: &dyn Fn(Value) -> Option<i64>, fail: &mut dyn FnMut
             fail(op, "a block loop is the last op of the grid loop")
         }
         Op::Shared { .. } if !f.body.ops.iter().any(|o| std::ptr::eq(o, op)) => fail(op, "stands in the kernel's outermost block only"),
-        Op::Barrier {} | Op::Subgroup { .. } | Op::Lane { .. } if inner.is_none() => fail(op, "stands in a block loop only"),
+        Op::Barrier {} | Op::Subgroup { .. } | Op::Lane { .. } | Op::CoopLoad {} | Op::CoopMma {} | Op::CoopStore {} if inner.is_none() => {
+            fail(op, "stands in a block loop only")
+        }
         _ => {}
     });
     let Some(op) = inner else { return };
@@ -120,6 +122,7 @@ fn data(what: &str, t: LoopType) -> Result<DType, String> {
         LoopType::Scalar(d) | LoopType::Vector(d, _) => Ok(d),
         LoopType::Index => Ok(DType::I64),
         LoopType::Ptr(..) => Err(format!("{what} is a pointer")),
+        LoopType::Coop(_) => Err(format!("{what} is a matrix")),
     }
 }
 
@@ -192,6 +195,7 @@ fn check(_: &Module, f: &Func, op: &Operation) -> Result<(), String> {
         }
         (Op::Splat {}, &[x], &[r]) => match r {
             LoopType::Vector(d, _) if is_element(x, d) => Ok(()),
+            LoopType::Coop(c @ Coop { role: Role::Acc, dtype, .. }) if x == LoopType::Scalar(dtype) => matrix(c),
             _ => Err(format!("cannot spread {x} over {r}")),
         },
         (Op::Extract { lane }, &[x], &[r]) => element(x, *lane, r),
@@ -237,6 +241,27 @@ fn check(_: &Module, f: &Func, op: &Operation) -> Result<(), String> {
             expect("the operand", x, LoopType::Scalar(DType::U32))?;
             expect("the result", r, LoopType::Scalar(DType::F32))
         }
+        (Op::Dot4 { .. }, &[a, b, acc], &[r]) => {
+            expect("the first factor", a, LoopType::Scalar(DType::U32))?;
+            expect("the second factor", b, LoopType::Scalar(DType::U32))?;
+            expect("the third operand", acc, LoopType::Scalar(DType::I32))?;
+            expect("the result", r, acc)
+        }
+        (Op::CoopLoad {}, &[p, at, stride], &[r]) => coop_access(p, at, stride, r).map(|_| ()),
+        (Op::CoopStore {}, &[p, at, stride, v], &[]) => match coop_access(p, at, stride, v)?.role {
+            Role::Acc => Ok(()),
+            Role::A | Role::B => Err(format!("{v} is a factor, and only acc is stored")),
+        },
+        (Op::CoopMma {}, &[a, b, c], &[r]) => {
+            let (LoopType::Coop(x), LoopType::Coop(y), LoopType::Coop(z)) = (a, b, c) else { return Err("operands are matrices".into()) };
+            [x, y, z].into_iter().try_for_each(matrix)?;
+            let wide = matches!((x.dtype, y.dtype, z.dtype), (DType::F16, DType::F16, DType::F32) | (DType::I8, DType::I8, DType::I32));
+            let fits = (x.rows, x.columns, y.columns) == (z.rows, y.rows, z.columns);
+            if (x.role, y.role, z.role) != (Role::A, Role::B, Role::Acc) || !wide || !fits {
+                return Err(format!("no product of {a} and {b} in {c}"));
+            }
+            expect("the result", r, c)
+        }
         (Op::Load {}, &[p, at], &[r]) => access(p, at, r),
         (Op::Store {}, &[p, at, v], &[]) => access(p, at, v),
         (Op::For { .. }, [lo, hi, step, init @ ..], results) => {
@@ -279,6 +304,10 @@ fn check(_: &Module, f: &Func, op: &Operation) -> Result<(), String> {
             | Op::Lane { .. }
             | Op::HalfBits {}
             | Op::FromHalfBits {}
+            | Op::Dot4 { .. }
+            | Op::CoopLoad {}
+            | Op::CoopMma {}
+            | Op::CoopStore {}
             | Op::Load {}
             | Op::Store {}
             | Op::For { .. }
@@ -306,6 +335,24 @@ fn access(ptr: LoopType, at: LoopType, value: LoopType) -> Result<(), String> {
     let d = data("the value", value)?;
     match ptr {
         LoopType::Ptr(p, _) if p == d => Ok(()),
+        _ => Err(format!("{value} does not lie behind {ptr}")),
+    }
+}
+
+/// Shapes that some machine has: f16 or 8-bit factors and 32-bit sums, whose lines fill whole words.
+fn matrix(c: Coop) -> Result<(), String> {
+    let dtype = if c.role == Role::Acc { matches!(c.dtype, DType::F32 | DType::I32) } else { matches!(c.dtype, DType::F16 | DType::I8) };
+    let extent = |n: u32| (1..=64).contains(&n) && n.is_multiple_of(4);
+    if dtype && extent(c.rows) && extent(c.columns) { Ok(()) } else { Err(format!("no machine has {}", LoopType::Coop(c))) }
+}
+
+fn coop_access(ptr: LoopType, at: LoopType, stride: LoopType, value: LoopType) -> Result<Coop, String> {
+    expect("the offset", at, LoopType::Index)?;
+    expect("the stride", stride, LoopType::Index)?;
+    let LoopType::Coop(c) = value else { return Err(format!("{value} is no matrix")) };
+    matrix(c)?;
+    match ptr {
+        LoopType::Ptr(d, Space::Global | Space::Workgroup) if d == c.memory().0 => Ok(c),
         _ => Err(format!("{value} does not lie behind {ptr}")),
     }
 }

@@ -30,7 +30,43 @@ attr_enum! {
     }
 }
 
-/// The record. On a GPU: `local` invocations a workgroup; `tile` is the register tile, `block` rows, columns and depth of the shared tiles
+/// What multiplies in a gemm's inner loop on a GPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Intrinsic {
+    /// A fused multiply-add of one product.
+    #[default]
+    None,
+    /// A sum of four products of bytes.
+    Dot4,
+    /// A matrix that a subgroup multiplies: rows, columns, depth, and the invocations that it takes.
+    Coop([i64; 4]),
+}
+
+impl Attr for Intrinsic {
+    fn print(&self, out: &mut String) {
+        match self {
+            Intrinsic::None => out.push_str("none"),
+            Intrinsic::Dot4 => out.push_str("dot4"),
+            Intrinsic::Coop(shape) => {
+                out.push_str("coop ");
+                shape.to_vec().print(out);
+            }
+        }
+    }
+    fn parse(p: &mut Parser<'_>) -> Result<Self, ParseError> {
+        if p.eat("none") {
+            return Ok(Intrinsic::None);
+        }
+        if p.eat("dot4") {
+            return Ok(Intrinsic::Dot4);
+        }
+        p.expect("coop")?;
+        let shape = Vec::<i64>::parse(p)?;
+        shape.try_into().map(Intrinsic::Coop).map_err(|_| p.error("a matrix has rows, columns, depth and invocations"))
+    }
+}
+
+/// The record. On a GPU: `local` invocations a workgroup; `tile` is the tile in registers (of a subgroup with `coop`), `block` rows, columns and depth of the shared tiles
 /// (gemm) or columns and parts of the depth (gemv). On a CPU: loops use `grid`, `vector`, `unroll`; a gemm also `tile` (rows, columns of the register tile), `block`
 /// (rows, columns, depth of the cache block) and the operands' access.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +86,8 @@ pub struct Schedule {
     pub local: Vec<i64>,
     /// Reduce by subgroups where invocations reduce together.
     pub subgroup: bool,
+    /// Left out of the text where there is none.
+    pub intrinsic: Intrinsic,
 }
 
 impl Schedule {
@@ -65,12 +103,13 @@ impl Schedule {
             grain: Dim::ONE,
             local: vec![],
             subgroup: false,
+            intrinsic: Intrinsic::None,
         }
     }
 }
 
 macro_rules! record_attr {
-    ($t:ident { $($f:ident),* }) => {
+    ($t:ident { $($f:ident),*; $last:ident }) => {
         impl Attr for $t {
             fn print(&self, out: &mut String) {
                 out.push('{');
@@ -80,6 +119,10 @@ macro_rules! record_attr {
                     out.push_str(concat!(stringify!($f), " "));
                     self.$f.print(out);
                 )*
+                if self.$last != Default::default() {
+                    out.push_str(concat!(", ", stringify!($last), " "));
+                    self.$last.print(out);
+                }
                 out.push('}');
             }
             fn parse(p: &mut Parser<'_>) -> Result<Self, ParseError> {
@@ -92,10 +135,16 @@ macro_rules! record_attr {
                     let $f = Attr::parse(p)?;
                 )*
                 let _ = first;
+                let $last = if p.eat(",") {
+                    p.expect(stringify!($last))?;
+                    Attr::parse(p)?
+                } else {
+                    Default::default()
+                };
                 p.expect("}")?;
-                Ok($t { $($f),* })
+                Ok($t { $($f,)* $last })
             }
         }
     };
 }
-record_attr!(Schedule { template, grid, vector, unroll, tile, block, access, grain, local, subgroup });
+record_attr!(Schedule { template, grid, vector, unroll, tile, block, access, grain, local, subgroup; intrinsic });

@@ -3,7 +3,7 @@
 
 use super::absorb::{compact, divisions, drop_unused_operands, reshape_index};
 use super::{OUTPUT, Work};
-use odc_ir::core::{Binary, Dim, Ranges, Sym, Unary, Value};
+use odc_ir::core::{Binary, DType, Dim, Ranges, Sym, Unary, Value};
 use odc_ir::tensor::{Axes, Expr, ExprId, Index, Op, Operation, Program, ReduceKind};
 use std::collections::BTreeMap;
 
@@ -42,6 +42,18 @@ fn is_movement(p: &Program) -> bool {
         Expr::Const(..) => true,
         _ => false,
     })
+}
+
+/// A load that is widened, of what the machine multiplies as it is and sums in the wide type.
+fn widens(w: &Work, k: usize) -> bool {
+    let (Some(gpu), Some(Op::Map { body, .. })) = (w.gpu, w.ops[k].as_ref().map(|o| &o.op)) else { return false };
+    let Some(Expr::Cast(to, x)) = body.root.map(|r| body.get(r)) else { return false };
+    matches!(body.get(*x), Expr::Load { .. })
+        && match (to, body.dtype(*x)) {
+            (DType::I32, DType::I8 | DType::U8) => gpu.dot || gpu.coop.is_some(),
+            (DType::F32, DType::F16) => gpu.coop.is_some(),
+            _ => false,
+        }
 }
 
 fn is_cheap(p: &Program) -> bool {
@@ -87,6 +99,7 @@ struct Reader {
 /// All structured ops that read op `k`'s result, directly or through views; `None` if one of them must have it in memory.
 fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Option<Vec<Reader>> {
     let value = w.ops[k].as_ref()?.result()?;
+    let widens = widens(w, k);
     let mut found = vec![];
     let mut open = vec![(value, vec![w.shape(value).to_vec()])];
     while let Some((v, shapes)) = open.pop() {
@@ -103,7 +116,8 @@ fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Option<Vec<Reade
                     open.push((to, s));
                 }
                 Op::Map { .. } | Op::Reduce { .. } => {
-                    if !(movement || !is_contraction(&op.op) || (scaled && read_once(op, v))) || !substitutable(w, op, v, &shapes) {
+                    if !(movement || widens || !is_contraction(&op.op) || (scaled && read_once(op, v))) || !substitutable(w, op, v, &shapes)
+                    {
                         return None;
                     }
                     let from = w.ops[k].as_ref()?.operands.iter();

@@ -90,8 +90,8 @@ impl<'a> Pass<'a> {
         body.visit_ops(&mut |op| {
             let root = op.operands.first().and_then(|p| self.root(*p));
             match op.op {
-                Op::Load {} => read.extend(root),
-                Op::Store {} => written.extend(root),
+                Op::Load {} | Op::CoopLoad {} => read.extend(root),
+                Op::Store {} | Op::CoopStore {} => written.extend(root),
                 Op::Atomic { .. } => {
                     read.extend(root);
                     written.extend(root);
@@ -114,8 +114,8 @@ impl<'a> Pass<'a> {
 
     fn access(&self, op: &'a Operation, guards: &Guards) -> Option<Access<'a>> {
         let kind = match op.op {
-            Op::Load {} => Kind::Read,
-            Op::Store {} => Kind::Write,
+            Op::Load {} | Op::CoopLoad {} => Kind::Read,
+            Op::Store {} | Op::CoopStore {} => Kind::Write,
             Op::Atomic { .. } => Kind::Atomic,
             _ => return None,
         };
@@ -128,7 +128,9 @@ impl<'a> Pass<'a> {
             return None;
         }
         let value = op.operands.get(2).or(op.results.first()).and_then(|v| ty(*v));
-        let plain = memory.and_then(ty).is_some_and(|t| t.dtype() == d);
+        // Which invocation of its subgroup touches which element of a matrix, nobody knows.
+        let together = matches!(op.op, Op::CoopLoad {} | Op::CoopStore {});
+        let plain = !together && memory.and_then(ty).is_some_and(|t| t.dtype() == d);
         let print = || footprint(&self.facts, at, value.map_or(1, LoopType::lanes), guards).map(Rc::new);
         Some(Access { op, kind, memory, footprint: if plain { print() } else { None } })
     }

@@ -110,7 +110,7 @@ impl<'a> Facts<'a> {
                     }
                 }
                 other => {
-                    let reads = matches!(other, Op::Load {} | Op::Subgroup { .. } | Op::Lane { .. });
+                    let reads = matches!(other, Op::Load {} | Op::Subgroup { .. } | Op::Lane { .. } | Op::CoopLoad {} | Op::CoopMma {});
                     if reads || differs(self, &op.operands) {
                         for r in &op.results {
                             news |= self.mark(*r);

@@ -119,7 +119,9 @@ impl Emit {
         let ty = if f.is_compare() {
             match t {
                 LoopType::Vector(_, n) => LoopType::Vector(odc_ir::core::DType::Bool, n),
-                LoopType::Scalar(_) | LoopType::Index | LoopType::Ptr(..) => LoopType::Scalar(odc_ir::core::DType::Bool),
+                LoopType::Scalar(_) | LoopType::Index | LoopType::Ptr(..) | LoopType::Coop(_) => {
+                    LoopType::Scalar(odc_ir::core::DType::Bool)
+                }
             }
         } else {
             t
@@ -130,8 +132,12 @@ impl Emit {
         self.op(Op::Load {}, &[ptr, offset], ty)
     }
     pub fn store(&mut self, ptr: Value, offset: Value, value: Value) {
+        self.effect(Op::Store {}, &[ptr, offset, value]);
+    }
+    /// An op without a result.
+    pub fn effect(&mut self, op: Op, operands: &[Value]) {
         let level = self.depth();
-        self.push(level, Op::Store {}, vec![ptr, offset, value], vec![], vec![]);
+        self.push(level, op, operands.to_vec(), vec![], vec![]);
     }
     /// Thread-local memory for `elements` of `ty`'s element type.
     pub fn scratch(&mut self, dtype: odc_ir::core::DType, elements: &Dim) -> Value {

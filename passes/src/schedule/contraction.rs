@@ -42,7 +42,8 @@ pub(crate) fn contraction(op: &Operation, types: &dyn Fn(Value) -> TensorType, r
     read(op, types, ranges, false)
 }
 
-/// The same where both operands are staged: neither needs to be readable in place, and half floats are welcome.
+/// The same where both operands are staged: neither needs to be readable in place, and half floats and products of bytes in i32 are
+/// welcome.
 pub(crate) fn contraction_any(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges) -> Option<Contraction> {
     read(op, types, ranges, true)
 }
@@ -51,7 +52,7 @@ fn read(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, st
     let Op::Reduce { axes, raxes, kind: ReduceKind::Sum, store, body, .. } = &op.op else { return None };
     let root = body.root?;
     let Expr::Binary(Binary::Mul, a, b) = body.get(root) else { return None };
-    let accepted = |d: DType| d == DType::F32 || (staged && d == DType::F16);
+    let accepted = |d: DType| d == DType::F32 || (staged && matches!(d, DType::F16 | DType::I32));
     if !accepted(body.dtype(root)) {
         return None;
     }
@@ -95,12 +96,12 @@ fn read(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, st
     Some(Contraction { lhs, rhs, batch, m, n, k })
 }
 
-/// A load (of half floats too, if they are widened), or one that is zero outside.
+/// A load (of half floats and bytes too, if they are widened), or one that is zero outside.
 fn side(op: &Operation, body: &Program, e: ExprId, types: &dyn Fn(Value) -> TensorType, all: &Ranges) -> Option<Side> {
     let (load, inside) = match body.get(e) {
         Expr::Select(c, x, zero) => {
             let (Expr::Inside(pairs), Expr::Const(_, z)) = (body.get(*c), body.get(*zero)) else { return None };
-            if *z != Scalar::Float(0.0) {
+            if !matches!(z, Scalar::Int(0)) && *z != Scalar::Float(0.0) {
                 return None;
             }
             (*x, pairs.iter().filter(|(d, n)| !all.within(d, n)).cloned().collect())
@@ -109,9 +110,12 @@ fn side(op: &Operation, body: &Program, e: ExprId, types: &dyn Fn(Value) -> Tens
     };
     let load = match body.get(load) {
         Expr::Cast(DType::F32, half) if body.dtype(*half) == DType::F16 => *half,
+        Expr::Cast(DType::I32, byte) if matches!(body.dtype(*byte), DType::I8 | DType::U8) => *byte,
         _ => load,
     };
-    let Expr::Load { operand, dtype: dtype @ (DType::F32 | DType::F16), index } = body.get(load) else { return None };
+    let Expr::Load { operand, dtype: dtype @ (DType::F32 | DType::F16 | DType::I8 | DType::U8), index } = body.get(load) else {
+        return None;
+    };
     let value = *op.operands.get(*operand as usize)?;
     let shape = types(value).shape;
     let dims = dims_of(index)?;
@@ -122,6 +126,13 @@ fn side(op: &Operation, body: &Program, e: ExprId, types: &dyn Fn(Value) -> Tens
     }
     let inside = inside.iter().map(|(d, n)| (drop_ones(d, &op.op), n.clone())).collect();
     Some(Side { operand: *operand, dtype: *dtype, offset: drop_ones(&all.simplify(&offset(&dims, &shape)), &op.op), inside })
+}
+
+impl Contraction {
+    /// The element type of both factors, if they have the same.
+    pub fn factors(&self) -> Option<DType> {
+        (self.lhs.dtype == self.rhs.dtype).then_some(self.lhs.dtype)
+    }
 }
 
 impl Side {

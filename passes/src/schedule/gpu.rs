@@ -4,8 +4,8 @@
 use super::contraction::{Contraction, contraction_any, extent};
 use super::{hint, rows_depth};
 use crate::Gpu;
-use odc_ir::core::{Dim, Ranges, Sym, Symbol, TensorType, Value};
-use odc_ir::tensor::{Block, Func, Op, Operation, Schedule, Template};
+use odc_ir::core::{DType, Dim, Ranges, Sym, Symbol, TensorType, Value};
+use odc_ir::tensor::{Block, Func, Intrinsic, Op, Operation, Schedule, Template};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Invocations of a workgroup where nothing says otherwise.
@@ -22,7 +22,7 @@ pub(super) fn choose(func: &Func, block: &Block, ranges: &Ranges, symbols: &BTre
     let size = |d: &Dim| hint(d, symbols);
     if let [op] = block.ops.as_slice() {
         if let Some(c) = contraction_any(op, &types, ranges)
-            && let Some(s) = contract(&c, ranges, &size, gpu)
+            && let Some(s) = coop(&c, &size, gpu).or_else(|| dot(&c, ranges, &size, gpu)).or_else(|| contract(&c, ranges, &size, gpu))
         {
             return s;
         }
@@ -107,7 +107,77 @@ fn power_below(n: i64) -> i64 {
     1 << (63 - n.max(1).leading_zeros())
 }
 
+/// How long a block of the result keeps a device: bytes that an invocation's multiply-adds wait for, times what is computed in vain,
+/// spread over what is busy.
+fn cost([bm, bn]: [i64; 2], threads: i64, [batch, m, n]: [i64; 3], gpu: &Gpu) -> f64 {
+    let (down, across) = ((m + bm - 1) / bm, (n + bn - 1) / bn);
+    let traffic = 1.0 / bm as f64 + 1.0 / bn as f64;
+    let waste = (down * bm) as f64 * (across * bn) as f64 / (m as f64 * n as f64);
+    let busy = (batch * down * across * threads) as f64 / f64::from(gpu.busy);
+    (0.05 + traffic) * waste / busy.min(1.0)
+}
+
+/// Products of matrices by subgroups, two by two of them a workgroup, one or two by two matrices each.
+fn coop(c: &Contraction, size: &dyn Fn(&Dim) -> i64, gpu: &Gpu) -> Option<Schedule> {
+    let has = gpu.coop?;
+    let (shape, per) = match c.factors()? {
+        DType::F16 => (has.f16, 1),
+        DType::I8 => (has.i8, 4),
+        _ => return None,
+    };
+    let ([rows, columns, depth], invocations) = (shape.map(i64::from), i64::from(has.subgroup));
+    let [batch, m, n, k] = [&c.batch, &c.m, &c.n, &c.k].map(|axes| size(&extent(axes)));
+    let width = 4 * invocations;
+    if m < rows || n < columns || k < depth || width > i64::from(gpu.invocations) {
+        return None;
+    }
+    let block = |f: i64| [2 * f * rows, 2 * f * columns, 2 * depth];
+    let fits = |f: &i64| {
+        let [bm, bn, bk] = block(*f);
+        let (line, word) = matrix_line(bk, per);
+        let bytes = (bm + bn) * line * word + 4 * rows * columns * 4;
+        let even = [bm, bn].iter().all(|b| (b * bk / per) % width == 0) && (rows * columns) % invocations == 0;
+        even && bytes <= i64::from(gpu.workgroup_bytes)
+    };
+    let price = |f: i64| cost([block(f)[0], block(f)[1]], width, [batch, m, n], gpu);
+    let f = [2, 1].into_iter().filter(fits).min_by(|a, b| price(*a).total_cmp(&price(*b)))?;
+    let mut s = Schedule::loops(c.batch.len(), 1);
+    s.template = Template::Gemm;
+    s.tile = vec![f * rows, f * columns];
+    s.block = block(f).to_vec();
+    s.local = vec![width];
+    s.intrinsic = Intrinsic::Coop([rows, columns, depth, invocations]);
+    Some(s)
+}
+
+/// Elements of shared memory from one line of a matrix's tile to the next, and bytes of each: `depth` factors, `per` an element, and 16
+/// bytes, since lines start at multiples of that and should not start in the same memory bank.
+pub(crate) fn matrix_line(depth: i64, per: i64) -> (i64, i64) {
+    let bytes = if per == 1 { 2 } else { 4 };
+    (depth / per + 16 / bytes, bytes)
+}
+
+/// Products of bytes, four at a time.
+fn dot(c: &Contraction, ranges: &Ranges, size: &dyn Fn(&Dim) -> i64, gpu: &Gpu) -> Option<Schedule> {
+    let bytes = matches!(c.factors()?, DType::I8 | DType::U8);
+    if !gpu.dot || !bytes {
+        return None;
+    }
+    let mut s = tiled(c, ranges, size, gpu).filter(|s| s.template == Template::Gemm)?;
+    let (local, depth) = (*s.local.first()?, s.block.get_mut(2)?);
+    // Four times as deep as floats, in as many words, if each invocation has words to fill.
+    *depth = 32;
+    let even = [0, 1].iter().all(|k| s.block.get(*k).is_some_and(|b| (b * 8) % local == 0));
+    s.intrinsic = Intrinsic::Dot4;
+    even.then_some(s)
+}
+
 fn contract(c: &Contraction, ranges: &Ranges, size: &dyn Fn(&Dim) -> i64, gpu: &Gpu) -> Option<Schedule> {
+    let floats = c.lhs.dtype.is_float() && c.rhs.dtype.is_float();
+    if floats { tiled(c, ranges, size, gpu) } else { None }
+}
+
+fn tiled(c: &Contraction, ranges: &Ranges, size: &dyn Fn(&Dim) -> i64, gpu: &Gpu) -> Option<Schedule> {
     let (m, n, k) = (size(&extent(&c.m)), size(&extent(&c.n)), size(&extent(&c.k)));
     let most = power_below(i64::from(gpu.invocations));
     let mut s = Schedule::loops(c.batch.len(), 1);
@@ -130,18 +200,10 @@ fn contract(c: &Contraction, ranges: &Ranges, size: &dyn Fn(&Dim) -> i64, gpu: &
     let batch = size(&extent(&c.batch));
     // Larger blocks read less; smaller ones keep more of the device busy.
     let choices = [[64, 64], [64, 32], [32, 64], [32, 32], [16, 32], [32, 16], [16, 16]];
-    let groups = |[bm, bn]: [i64; 2]| batch * ((m + bm - 1) / bm) * ((n + bn - 1) / bn);
-    let waste = |[bm, bn]: [i64; 2]| ((m + bm - 1) / bm * bm) as f64 * ((n + bn - 1) / bn * bn) as f64 / (m as f64 * n as f64);
     let tile = |[bm, bn]: [i64; 2]| if bm * bn >= 32 * 32 { [4, 4] } else { [2, 4.min(bn / 4)] };
     let threads = |b: [i64; 2]| b[0] * b[1] / (tile(b)[0] * tile(b)[1]);
-    let cost = |b: [i64; 2]| {
-        let [bm, bn] = b;
-        // Bytes that an invocation's multiply-adds wait for, times what is computed in vain, spread over what is busy.
-        let traffic = 1.0 / bm as f64 + 1.0 / bn as f64;
-        let busy = (groups(b) * threads(b)) as f64 / f64::from(gpu.busy);
-        (0.05 + traffic) * waste(b) / busy.min(1.0)
-    };
-    let best = choices.into_iter().filter(|b| threads(*b) <= most).min_by(|a, b| cost(*a).total_cmp(&cost(*b)))?;
+    let price = |b: [i64; 2]| cost(b, threads(b), [batch, m, n], gpu);
+    let best = choices.into_iter().filter(|b| threads(*b) <= most).min_by(|a, b| price(*a).total_cmp(&price(*b)))?;
     let depth = if k >= 16 && (best[0] * 16) % threads(best) == 0 && (best[1] * 16) % threads(best) == 0 { 16 } else { 8 };
     s.template = Template::Gemm;
     s.tile = tile(best).to_vec();

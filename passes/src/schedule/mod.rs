@@ -10,7 +10,7 @@ use crate::fuse::by_row;
 use crate::lower_loop::flat::flatten;
 use contraction::{Contraction, contraction, extent};
 use odc_ir::core::{DType, Dim, Ranges, Sym, Symbol, TensorType, Value};
-use odc_ir::tensor::{Access, Axes, Func, Module, Op, Operation, Schedule, Template};
+use odc_ir::tensor::{Access, Axes, Func, Intrinsic, Module, Op, Operation, Schedule, Template};
 use std::collections::BTreeMap;
 
 /// What an unbounded symbol is taken to be when a size must be guessed.
@@ -228,6 +228,7 @@ fn gemm(c: &Contraction, func: &Func, at: usize, ranges: &Ranges, symbols: &BTre
         grain: Dim::from((GRAIN / work).max(1)),
         local: vec![],
         subgroup: false,
+        intrinsic: Intrinsic::None,
     })
 }
 

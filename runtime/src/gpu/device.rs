@@ -18,10 +18,37 @@ fn language_feature(language: Language) -> wgpu::Features {
     }
 }
 
-/// By WebGPU's name. Experimental ones stay off: wgpu does not promise that they are safe.
+/// Matrices of subgroups: wgpu's own use of them is an experiment, a SPIR-V module brings its own instructions.
+const MATRICES: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+
+/// By WebGPU's name. Other experimental ones stay off: wgpu does not promise that they are safe.
 fn feature(name: &str) -> Option<wgpu::Features> {
+    // Of the language, not of a device: wgpu has it wherever it runs WGSL, and turns it on in Vulkan where that has it.
+    if name == "packed_4x8_integer_dot_product" {
+        return Some(wgpu::Features::empty());
+    }
+    // Shapes and sizes are asked for apart.
+    if name.starts_with("cooperative-matrix:") || name.starts_with("subgroup-size:") {
+        return Some(wgpu::Features::empty());
+    }
     let feature = name.parse::<wgpu::Features>().ok()?;
-    (!wgpu::Features::all_experimental_mask().intersects(feature)).then_some(feature)
+    (!wgpu::Features::all_experimental_mask().intersects(feature) || feature == MATRICES).then_some(feature)
+}
+
+/// Do all subgroups have the size that `name` asks for, if it asks for one?
+fn has_size(name: &str, info: &wgpu::AdapterInfo) -> bool {
+    name.strip_prefix("subgroup-size:")
+        .is_none_or(|n| n.parse() == Ok(info.subgroup_min_size) && info.subgroup_min_size == info.subgroup_max_size)
+}
+
+/// Does the adapter multiply matrices of the shape that `name` asks for, if it asks for one? wgpu tells of floats only.
+fn has_shape(name: &str, adapter: &wgpu::Adapter) -> bool {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let Some(wanted) = name.strip_prefix("cooperative-matrix:") else { return true };
+    let is = |p: &wgpu::CooperativeMatrixProperties| {
+        (p.ab_type, p.cr_type) == (F16, F32) && wanted == format!("f16:{}x{}x{}", p.m_size, p.n_size, p.k_size)
+    };
+    adapter.cooperative_matrix_properties().iter().any(is)
 }
 
 /// Why a device cannot run a program, or nothing.
@@ -42,7 +69,7 @@ pub(super) fn check(t: &TargetProgram, features: wgpu::Features, limits: &wgpu::
         return Err(missing("passthrough-shaders"));
     }
     for name in names {
-        if !feature(name).is_some_and(|f| features.contains(f)) {
+        if !feature(name).is_some_and(|f| features.contains(f)) || !has_size(name, info) {
             return Err(missing(name));
         }
     }
@@ -112,13 +139,21 @@ pub fn own_device(artifact: impl Into<ArtifactBytes>, options: &GpuOptions) -> R
     // What one of the programs needs, of those that the adapter can run; if it can run none, `load` says why.
     let mut required = wgpu::Features::empty();
     for (_, t) in candidates(&manifest, options).filter(|(_, t)| check(t, has, &limits, &info).is_ok()) {
-        if let Device::Gpu { language, features, .. } = &t.device {
+        if let Device::Gpu { language, features, .. } = &t.device
+            && features.iter().all(|name| has_shape(name, &adapter))
+        {
             required |= features.iter().filter_map(|name| feature(name)).fold(language_feature(*language), |all, f| all | f);
         }
     }
+    let experimental_features = match required.contains(MATRICES) {
+        // SAFETY: the one experiment is a switch of Vulkan's for modules that are passed through as they are; wgpu's own is not used.
+        true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+        false => wgpu::ExperimentalFeatures::disabled(),
+    };
     let request = adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("odc"),
         required_features: required,
+        experimental_features,
         required_limits: limits,
         // A model has few buffers of known sizes: large blocks would mostly stay empty.
         memory_hints: wgpu::MemoryHints::MemoryUsage,

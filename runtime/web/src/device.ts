@@ -54,9 +54,14 @@ function needs(m: Manifest, program: Program, gpu: Gpu): { limits: Limits; dynam
   };
 }
 
+/** Does WGSL have it, whatever the device? Those are written with underscores. */
+function ofLanguage(feature: string): boolean {
+  return feature.includes("_");
+}
+
 /** What `has` lacks for the program; undefined if nothing. */
 function lack(program: Program, gpu: Gpu, limits: Limits, has: GPUAdapter | GPUDevice, who: string): OdcError | undefined {
-  const feature = gpu.features.find((f) => !has.features.has(f));
+  const feature = gpu.features.find((f) => !(ofLanguage(f) ? navigator.gpu.wgslLanguageFeatures.has(f) : has.features.has(f)));
   const hint = `Compile the model with another -t wgsl beside it, which this ${who} can run`;
   if (feature !== undefined) {
     const own = who === "device" ? ", or create the device with it in requiredFeatures" : "";
@@ -112,7 +117,7 @@ export async function choose(m: Manifest, url: string, target: string | undefine
     try {
       const device = await adapter.requestDevice({
         label: m.name,
-        requiredFeatures: gpu.features as GPUFeatureName[],
+        requiredFeatures: gpu.features.filter((f) => !ofLanguage(f)) as GPUFeatureName[],
         requiredLimits: Object.fromEntries(beyond),
       });
       return { device, owned: true, program, gpu };

@@ -18,7 +18,7 @@ pub fn with_limits(limits: GpuLimits) -> AnyTarget {
 
 /// Few buffers, small ones, small workgroups with little memory.
 pub fn tight() -> AnyTarget {
-    with_limits(GpuLimits { storage_buffers: 4, binding_bytes: 2048, invocations: 64, workgroup_bytes: 4096 })
+    with_limits(GpuLimits { storage_buffers: 4, binding_bytes: 2048, invocations: 64, workgroup_bytes: 4096, ..GpuLimits::default() })
 }
 
 fn compile(m: &graph::Module, limits: GpuLimits) -> Result<Compiled, CompileError> {

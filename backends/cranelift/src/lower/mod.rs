@@ -168,6 +168,7 @@ impl<'a> Lower<'a, '_> {
             (LoopType::Vector(_, 4), d) if d.size() <= 4 => Ok(types::I32X4),
             (LoopType::Vector(_, 2), DType::F64) => Ok(types::F64X2),
             (LoopType::Vector(_, 2), DType::I64 | DType::U64 | DType::Bool) => Ok(types::I64X2),
+            (LoopType::Coop(_), _) => self.unsupported(format!("the type {t}"), "only GPU kernels have it"),
             (LoopType::Vector(..), _) => {
                 self.unsupported(format!("the type {t}"), "vectors are 128 bits here: 4 elements of up to 32 bits, or 2 of 64")
             }
@@ -271,7 +272,11 @@ impl<'a> Lower<'a, '_> {
                 | Op::Subgroup { .. }
                 | Op::Lane { .. }
                 | Op::HalfBits {}
-                | Op::FromHalfBits {},
+                | Op::FromHalfBits {}
+                | Op::Dot4 { .. }
+                | Op::CoopLoad {}
+                | Op::CoopMma {}
+                | Op::CoopStore {},
                 ..,
             ) => return self.unsupported(op.op.info().mnemonic, "only GPU kernels have it"),
             (

@@ -28,6 +28,7 @@ impl Machine<'_, '_> {
             (Op::Bitcast {}, &[x]) => all(&|k| x.at(k, n).bitcast(from, d)),
             (Op::HalfBits {}, &[x]) => all(&|k| x.at(k, n).wrap(DType::F16).bitcast(DType::F16, DType::U16)),
             (Op::FromHalfBits {}, &[x]) => all(&|k| x.at(k, n).wrap(DType::U16).bitcast(DType::U16, DType::F16)),
+            (Op::Dot4 { signed }, &[x, y, z]) => all(&|k| dot4(*signed, x.at(k, n), y.at(k, n), z.at(k, n))),
             (Op::Splat {}, &[x]) => all(&|k| x.at(k / n, 1)),
             (Op::Extract { lane }, &[x]) => all(&|k| x.at(k * m + *lane as usize, m)),
             (Op::Insert { lane }, &[x, s]) => all(&|k| if k % n == *lane as usize { s.at(k / n, 1) } else { x.at(k, n) }),
@@ -47,6 +48,13 @@ impl Machine<'_, '_> {
             _ => Scalar::Float(f64::from((x as f32).mul_add(y as f32, z as f32))).wrap(d),
         }
     }
+}
+
+/// `z` and the products of the bytes of `x` and `y`.
+fn dot4(signed: bool, x: Scalar, y: Scalar, z: Scalar) -> Scalar {
+    let d = if signed { DType::I8 } else { DType::U8 };
+    let byte = |x: Scalar, k: u32| Scalar::Int(x.as_i64() >> (8 * k)).wrap(d).as_i64();
+    Scalar::Int((0..4).fold(z.as_i64(), |sum, k| sum + byte(x, k) * byte(y, k))).wrap(DType::I32)
 }
 
 /// Conversion of value: 64-bit integers become floats by one rounding, and u64 is not negative.

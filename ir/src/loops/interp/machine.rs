@@ -1,6 +1,7 @@
 //! Values and control flow. Inside a block loop all invocations run in lock step: a value has the lanes of each of them, and a mask
 //! says who takes part.
 
+use super::coop::Matrices;
 use super::memory::{Array, Memory};
 use super::race::Shadow;
 use super::{InterpError, Run};
@@ -16,6 +17,7 @@ const MAX_WIDTH: i64 = 1 << 16;
 pub(super) enum Held {
     Lanes(Lanes),
     Ptr(Memory),
+    Coop(Matrices),
 }
 
 /// A scalar or vector, the same in all invocations or one after the other.
@@ -104,6 +106,7 @@ impl<'a, 'b> Machine<'a, 'b> {
         match self.held(v)? {
             Held::Lanes(x) => Ok(x),
             Held::Ptr(_) => Err(self.malformed(format!("{v} is a pointer"))),
+            Held::Coop(_) => Err(self.malformed(format!("{v} is a matrix"))),
         }
     }
     /// A number that all invocations agree on.
@@ -122,7 +125,10 @@ impl<'a, 'b> Machine<'a, 'b> {
         if self.mask.as_ref().is_none_or(|m| m.iter().all(|b| *b)) {
             return Ok(());
         }
-        Err(InterpError::Divergence { func: self.f.name.clone(), op: op.op.info().mnemonic, loc: op.loc.to_string() })
+        Err(self.divergence(op))
+    }
+    pub fn divergence(&self, op: &Operation) -> InterpError {
+        InterpError::Divergence { func: self.f.name.clone(), op: op.op.info().mnemonic, loc: op.loc.to_string() }
     }
 
     fn ops(&mut self, block: &Block) -> Result<(), InterpError> {
@@ -179,6 +185,10 @@ impl<'a, 'b> Machine<'a, 'b> {
                 };
                 Held::Lanes(Lanes::each((0..self.width).map(|k| Scalar::Int(number(k) as i64)).collect()))
             }
+            (Op::Splat {}, &[x], Some(r)) if matches!(self.ty(*r)?, LoopType::Coop(_)) => self.coop_fill(x, self.coop_type(*r)?)?,
+            (Op::CoopLoad {}, &[p, at, stride], Some(r)) => self.coop_load(op, [p, at, stride], self.coop_type(*r)?)?,
+            (Op::CoopMma {}, &[a, b, c], _) => self.coop_mma(op, [a, b, c])?,
+            (Op::CoopStore {}, &[p, at, stride, v], _) => return self.coop_store(op, [p, at, stride], v),
             (_, _, Some(r)) => Held::Lanes(self.compute(op, *r)?),
             _ => return Err(self.malformed(format!("{} has the wrong operands", op.op.info().mnemonic))),
         };
@@ -187,7 +197,7 @@ impl<'a, 'b> Machine<'a, 'b> {
         }
         Ok(())
     }
-    fn subgroup(&self) -> usize {
+    pub fn subgroup(&self) -> usize {
         self.how.subgroup.max(1) as usize
     }
 
@@ -237,6 +247,11 @@ impl<'a, 'b> Machine<'a, 'b> {
             (Some(Held::Lanes(old)), Held::Lanes(new)) => {
                 let pick = |k: usize| if mask.get(k / n).copied().unwrap_or(false) { new.at(k, n) } else { old.at(k, n) };
                 Ok(Held::Lanes(Lanes::each((0..n * self.width).map(pick).collect())))
+            }
+            (Some(Held::Coop(old)), Held::Coop(new)) => {
+                let here = |k: usize| mask.get(k * self.subgroup()).copied().unwrap_or(false);
+                let pick = |(k, (old, new)): (usize, _)| if here(k) { Rc::clone(new) } else { old };
+                Ok(Held::Coop(self.spread(&old).into_iter().zip(&self.spread(new)).enumerate().map(pick).collect()))
             }
             (_, new) => Ok(new.clone()),
         }

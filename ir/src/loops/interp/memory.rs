@@ -51,12 +51,12 @@ impl Machine<'_, '_> {
     fn pointer(&self, p: Value) -> Result<Memory, InterpError> {
         match *self.held(p)? {
             Held::Ptr(memory) => Ok(memory),
-            Held::Lanes(_) => Err(self.malformed(format!("{p} is no pointer"))),
+            Held::Lanes(_) | Held::Coop(_) => Err(self.malformed(format!("{p} is no pointer"))),
         }
     }
 
     /// The bytes of an access, in its memory.
-    fn place(&self, op: &Operation, p: Value, offset: i64, t: LoopType) -> Result<(Memory, Range<usize>), InterpError> {
+    pub fn place(&self, op: &Operation, p: Value, offset: i64, t: LoopType) -> Result<(Memory, Range<usize>), InterpError> {
         let (memory, d, lanes) = (self.pointer(p)?, t.dtype(), t.lanes());
         let (base, total) = match memory {
             Memory::Buffer(k) => (0, self.places.get(k).map_or(0, Range::len)),
@@ -86,7 +86,15 @@ impl Machine<'_, '_> {
     }
 
     /// Notes that invocation `who` touches the bytes; an error if another did since the last barrier.
-    fn touch(&mut self, op: &Operation, p: Value, memory: Memory, range: &Range<usize>, who: usize, kind: Kind) -> Result<(), InterpError> {
+    pub fn touch(
+        &mut self,
+        op: &Operation,
+        p: Value,
+        memory: Memory,
+        range: &Range<usize>,
+        who: usize,
+        kind: Kind,
+    ) -> Result<(), InterpError> {
         let Some(shadow) = &mut self.shadow else { return Ok(()) };
         let found = match memory {
             Memory::Scratch(_) => None,
@@ -109,7 +117,7 @@ impl Machine<'_, '_> {
         Err(InterpError::Race { func, op, loc, memory: self.name(p, memory), offset: (byte / size) as i64 })
     }
 
-    fn bytes(&self, op: &Operation, memory: Memory, range: Range<usize>) -> Result<&[u8], InterpError> {
+    pub fn bytes(&self, op: &Operation, memory: Memory, range: Range<usize>) -> Result<&[u8], InterpError> {
         let (bytes, written) = match memory {
             Memory::Buffer(k) => {
                 let found = self.places.get(k).and_then(|b| self.memory.get(b.start..b.end)?.get(range));
@@ -128,7 +136,7 @@ impl Machine<'_, '_> {
         Ok(bytes.get(range).unwrap_or(&[]))
     }
 
-    fn write(&mut self, memory: Memory, range: Range<usize>, bytes: &[u8]) {
+    pub fn write(&mut self, memory: Memory, range: Range<usize>, bytes: &[u8]) {
         let (to, written) = match memory {
             Memory::Buffer(k) => (self.places.get(k).and_then(|b| self.memory.get_mut(b.start..b.end)?.get_mut(range)), None),
             Memory::Scratch(_) => (self.scratch.get_mut(range.clone()), self.written.get_mut(range)),

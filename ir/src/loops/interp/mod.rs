@@ -2,6 +2,7 @@
 //! access outside a buffer, a use of memory that nothing wrote, invocations that touch the same memory in no order.
 
 mod compute;
+mod coop;
 mod machine;
 mod memory;
 mod race;
@@ -97,6 +98,8 @@ pub fn call(f: &Func, memory: &mut [u8], places: &[Range<usize>], how: Run<'_>) 
     Machine::new(f, memory, places, how)?.run()
 }
 
+#[cfg(test)]
+mod coop_tests;
 #[cfg(test)]
 mod gpu_tests;
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl Shadow {
         f.body.visit_ops(&mut |op| match (&op.op, op.operands.as_slice()) {
             (Op::Const { value }, _) => constants.extend(op.result().map(|r| (r, value.as_i64()))),
             (Op::For { kind: LoopKind::Block }, [_, hi, ..]) => width = Some(constants.get(hi).copied().unwrap_or(1)),
-            (Op::Store {} | Op::Atomic { .. }, [p, ..]) => stored.extend([*p]),
+            (Op::Store {} | Op::Atomic { .. } | Op::CoopStore {}, [p, ..]) => stored.extend([*p]),
             _ => {}
         });
         let width = width?;

@@ -133,6 +133,7 @@ impl Lower<'_> {
             LoopType::Scalar(d) => LoopType::Scalar(wide(d, self.f16)),
             LoopType::Vector(d, n @ (2 | 4)) => LoopType::Vector(wide(d, self.f16), n),
             LoopType::Vector(..) => return Err(self.unsupported(t.to_string(), "vectors have 2 or 4 lanes; change the schedule's")),
+            LoopType::Coop(_) => t,
             LoopType::Ptr(d, s) if self.native(d) => LoopType::Ptr(d, s),
             LoopType::Ptr(_, Space::Global) => LoopType::Ptr(DType::U32, Space::Global),
             LoopType::Ptr(d, Space::Workgroup) => LoopType::Ptr(wide(d, self.f16), Space::Workgroup),
@@ -281,7 +282,8 @@ impl Lower<'_> {
             }
             (Op::Cast {}, &[x]) => self.cast(x, from.dtype(), d),
             (Op::Bitcast {}, &[x]) if matches!(from, LoopType::Ptr(..)) => {
-                if from != t {
+                // Small elements lie in words, and may be seen as words.
+                if self.repr(from)? != r {
                     return Err(self.unsupported("a pointer to another type", "load the values and bitcast those"));
                 }
                 x

@@ -2,6 +2,7 @@
 //! (an invocation an element), `rows` (a workgroup a row, reductions through shared memory), `gemm` (register tiles over shared
 //! tiles) and `gemv` (the depth split over invocations). Barriers come later, from the dependences.
 
+mod coop;
 mod gemm;
 mod gemv;
 mod map;
@@ -12,8 +13,8 @@ use super::expr::scalar_type;
 use super::expr::{ExprEmit, Val, store};
 use super::flat::{FlatOp, flatten, unflatten};
 use super::{Region, define_axes, grid_sym, scatter};
-use crate::schedule::contraction::{Contraction, contraction_any, drop_ones};
-use odc_ir::core::{Binary, DType, Dim, Range, Sym, Value};
+use crate::schedule::contraction::{Contraction, Side, contraction_any, drop_ones};
+use odc_ir::core::{Binary, DType, Dim, Range, Scalar, Sym, Value};
 use odc_ir::loops::{LoopKind, LoopType, Op, Space};
 use odc_ir::tensor::{Op as TensorOp, Template};
 
@@ -156,21 +157,30 @@ impl<'a> Product<'a> {
         Some(Product { c, op: flat, region })
     }
 
+    fn pointer(&self, side: &Side) -> Value {
+        self.region.pointers[side.operand as usize].1
+    }
+
     /// The factor of `side` at the axes' present values, as f32; zero where `below` or the side's padding says so.
-    fn factor(&self, e: &mut Emit, side: &crate::schedule::contraction::Side, at: &dyn Fn(&Dim) -> Dim, below: &[(Dim, Dim)]) -> Value {
+    fn factor(&self, e: &mut Emit, side: &Side, at: &dyn Fn(&Dim) -> Dim, below: &[(Dim, Dim)]) -> Value {
+        self.factor_as(e, side, at, below, DType::F32)
+    }
+
+    /// The same as another type.
+    fn factor_as(&self, e: &mut Emit, side: &Side, at: &dyn Fn(&Dim) -> Dim, below: &[(Dim, Dim)], wanted: DType) -> Value {
         let inside: Vec<(Dim, Dim)> = side.inside.iter().map(|(d, n)| (at(d), at(n))).collect();
-        let pointer = self.region.pointers[side.operand as usize].1;
+        let pointer = self.pointer(side);
         let offset = at(&side.offset);
         let dtype = e.ty(pointer).dtype();
-        let f32 = LoopType::Scalar(DType::F32);
+        let ty = LoopType::Scalar(wanted);
         let load = |e: &mut Emit| {
             let o = e.dim(&offset);
             let v = e.load(pointer, o, LoopType::Scalar(dtype));
-            if dtype == DType::F32 { v } else { e.op(Op::Cast {}, &[v], f32) }
+            if dtype == wanted { v } else { e.op(Op::Cast {}, &[v], ty) }
         };
         let Some(c) = condition(e, below, &inside) else { return load(e) };
-        let zero = e.constant(odc_ir::core::Scalar::Float(0.0), f32);
-        e.if_else(c, &[f32], &mut |e| vec![load(e)], &mut |_| vec![zero])[0]
+        let zero = e.constant(if wanted.is_float() { Scalar::Float(0.0) } else { Scalar::Int(0) }, ty);
+        e.if_else(c, &[ty], &mut |e| vec![load(e)], &mut |_| vec![zero])[0]
     }
 
     /// Epilogue and store of the sum `acc` at flat `row` and `column`.
@@ -181,7 +191,7 @@ impl<'a> Product<'a> {
         let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| map.get(s).cloned()));
         let program = self.op.epilogue.map_dims(&dims);
         let wanted = self.op.body.result_dtype();
-        let acc = if wanted == DType::F32 { acc } else { e.op(Op::Cast {}, &[acc], LoopType::Scalar(wanted)) };
+        let acc = if wanted == e.ty(acc).dtype() { acc } else { e.op(Op::Cast {}, &[acc], LoopType::Scalar(wanted)) };
         let pointers: Vec<Value> = self.op.sources.iter().filter_map(|s| self.region.pointer(s.value)).collect();
         let mut x = ExprEmit::new(&program, &self.op.sources, &pointers, None, Some(Val::Uniform(acc)));
         if let (Some(v), Some(to)) = (x.root(e), self.region.pointer(self.op.result)) {
