@@ -28,6 +28,13 @@ fn product(dtype: &str, sum: &str, [m, n, k]: [i64; 3], turned: bool) -> graph::
     odc_ir::core::parse_module(&text, &odc_ir::core::no_blobs).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
+/// Some of each kind: whole tiles and parts of tiles.
+pub fn products() -> Vec<graph::Module> {
+    let shapes = [[64, 64, 64], [50, 37, 44], [130, 70, 33]];
+    let kinds = [("f16", "f32"), ("i8", "i32"), ("u8", "i32")];
+    shapes.iter().flat_map(|s| kinds.map(|(d, sum)| product(d, sum, *s, s[2] % 4 == 0))).collect()
+}
+
 fn given(c: &mut Choices, m: &graph::Module) -> Vec<(String, TensorValue)> {
     let element = |c: &mut Choices, d: DType| match d {
         DType::F16 => Scalar::Float(c.between(-16, 16) as f64 / 8.0),
@@ -81,4 +88,18 @@ fn matrices_of_halves_and_bytes() {
         check(&product("f16", "f32", shape, turned), "spirv:coop", "coop_mma", seed);
         check(&product("i8", "i32", shape, turned), "spirv:coop", "coop_mma", seed);
     }
+}
+
+/// One whole kernel of each kind, to read in a diff, and what the artifact says that it needs.
+#[test]
+fn kernels() {
+    let text = |m: &graph::Module, target: &str| {
+        let c = compiled(m, &[target]);
+        let odc_format::Device::Gpu { features, .. } = c.manifest().targets[0].device.clone() else { panic!("a GPU's program") };
+        format!("{features:?}\n{}", texts(&c).into_iter().map(|k| k.text).collect::<Vec<_>>().join("\n"))
+    };
+    insta::assert_snapshot!("wgsl_dot", text(&product("u8", "i32", [64, 40, 96], true), "wgsl:dot"));
+    insta::assert_snapshot!("spirv_coop", text(&product("f16", "f32", [32, 32, 32], true), "spirv:coop"));
+    let metal = text(&product("i8", "i32", [64, 40, 96], true), "metal:dot");
+    assert!(metal.contains("packed_char4"), "{metal}");
 }

@@ -1,8 +1,8 @@
 //! Every kernel of the carried models and of the small graphs through Tint and spirv-val, the programs that browsers and drivers judge
 //! by. They are installed by `tests/gpu/install.sh`; without them this is skipped, unless `ODC_REQUIRE_GPU` is set.
 
-use super::compiled;
 use super::models::{MODELS, model};
+use super::{compiled, intrinsics};
 use crate::{carried_models, tidy};
 use odc::{AnyTarget, Compiled, Options};
 use odc_format::{Code, Language};
@@ -57,6 +57,12 @@ fn all(folder: &Path, targets: &[&str]) -> usize {
     n + MODELS.iter().map(|(name, _)| write(folder, name, &compiled(&model(name), targets))).sum::<usize>()
 }
 
+/// Products for what the targets have beyond a multiply-add.
+fn products(folder: &Path, targets: &[&str]) -> usize {
+    let products = intrinsics::products();
+    (0..).zip(&products).map(|(k, m)| write(folder, &format!("product{k}"), &compiled(m, targets))).sum()
+}
+
 /// Runs a checker whose last line counts what passed.
 fn judge(mut command: Command, n: usize) {
     let out = command.current_dir(tidy::root()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
@@ -75,7 +81,7 @@ fn tint_takes_every_kernel() {
     judge(node, n);
     // Those of better devices, whose limits are not the default ones.
     let folder = tempfile::tempdir().expect("a folder");
-    let n = all(folder.path(), &["wgsl:f16+subgroups"]);
+    let n = all(folder.path(), &["wgsl:f16+subgroups"]) + products(folder.path(), &["wgsl:dot"]);
     let mut node = Command::new("node");
     node.arg("tests/gpu/check_wgsl.mjs").arg("--no-limits").arg(folder.path()).env("ODC_GPU_TOOLS", &tools);
     judge(node, n);
@@ -85,7 +91,7 @@ fn tint_takes_every_kernel() {
 fn spirv_val_takes_every_kernel() {
     let Some(tools) = installed("python/spirv/spirv-val") else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let n = all(folder.path(), &["spirv", "spirv:f16+subgroups"]);
+    let n = all(folder.path(), &["spirv", "spirv:f16+subgroups"]) + products(folder.path(), &["spirv:dot", "spirv:coop"]);
     assert!(n > 80, "only {n} kernels");
     let mut check = Command::new("tests/gpu/spirv_val.sh");
     check.arg(folder.path()).env("ODC_GPU_TOOLS", &tools);
