@@ -73,8 +73,10 @@ fn forms(m: &Module, d: &Operation) -> Vec<&'static str> {
     found("gemm of several blocks", is(Template::Gemm) && large(&ops[0]));
     let epilogue = |o: &Operation| matches!(&o.op, Op::Reduce { epilogue, .. } if !epilogue.is_identity());
     found("gemm with an epilogue", is(Template::Gemm) && epilogue(&ops[0]));
-    found("gemv along columns", is(Template::Gemv) && schedule.vector == 1);
-    found("gemv along the depth", is(Template::Gemv) && schedule.vector > 1);
+    // The depth is split over more invocations where it is contiguous.
+    let split = schedule.block.get(1).copied().unwrap_or(0);
+    found("gemv along columns", is(Template::Gemv) && split < 32);
+    found("gemv along the depth", is(Template::Gemv) && split >= 32);
     found("rows", is(Template::Rows) && !one);
     found("rows of one reduction", is(Template::Rows) && one);
     let inside = |v| ops.iter().any(|o| o.operands.contains(v));

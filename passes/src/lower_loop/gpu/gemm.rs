@@ -177,8 +177,10 @@ impl Gemm<'_> {
 
     /// The epilogue of one element, if it is inside the result.
     pub fn store(&self, e: &mut Emit, row: &Dim, column: &Dim, acc: &mut dyn FnMut(&mut Emit) -> Value) {
-        let row_test = below(e, "$row_any", row, &self.rows, self.block[0]);
-        let tests: Vec<_> = row_test.into_iter().chain(below(e, "$column_any", column, &self.columns, self.block[1])).collect();
+        // What is known of the sums may decide it.
+        let tests = [(row, &self.rows, self.block[0]), (column, &self.columns, self.block[1])];
+        let uneven = |n: &Dim, step: i64| n.as_const().is_none_or(|n| n % step != 0);
+        let tests: Vec<_> = tests.iter().filter(|(_, n, step)| uneven(n, *step)).map(|(d, n, _)| ((*d).clone(), (*n).clone())).collect();
         guarded(e, &tests, &mut |e| {
             let acc = acc(e);
             let row = name(e, "$row", row, &self.rows);
