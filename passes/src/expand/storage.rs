@@ -26,7 +26,7 @@ pub fn lower(func: &mut Func) {
             LoopType::Scalar(d) => LoopType::Scalar(byte(d)),
             LoopType::Vector(d, n) => LoopType::Vector(byte(d), n),
             LoopType::Ptr(d, s) => LoopType::Ptr(byte(d), s),
-            LoopType::Index => LoopType::Index,
+            LoopType::Index | LoopType::Coop(_) => *t,
         };
     }
     let body = std::mem::take(&mut func.body);
