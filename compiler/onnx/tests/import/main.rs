@@ -13,6 +13,7 @@ mod microsoft;
 mod ml;
 mod net;
 mod neural;
+mod quantised;
 mod reduce;
 mod shapes;
 mod values;
