@@ -127,12 +127,20 @@ pub fn bit_shift(c: &mut Call) -> Out {
     Ok(vec![c.choose(&inside, &shifted, &rest)?])
 }
 
+/// The remainder with the sign of the dividend (`fmod`) or of the divisor.
 pub fn modulo(c: &mut Call) -> Out {
     let rem = c.attrs.flag("fmod", false)?;
-    if !rem && c.input(0)?.dtype().is_float() {
-        return Err(crate::attrs::bad("fmod", "must be 1 for floats"));
+    let (x, y) = (c.input(0)?, c.input(1)?);
+    if rem || !x.dtype().is_float() {
+        return two(c, if rem { BinaryFn::Rem } else { BinaryFn::Mod }, Takes::Any);
     }
-    two(c, if rem { BinaryFn::Rem } else { BinaryFn::Mod }, Takes::Any)
+    let r = c.apply(BinaryFn::Rem, &x, &y)?;
+    let (below, negative) = (c.with(BinaryFn::Lt, &r, 0.0)?, c.with(BinaryFn::Lt, &y, 0.0)?);
+    let other = c.apply(BinaryFn::Xor, &below, &negative)?;
+    let some = c.with(BinaryFn::Ne, &r, 0.0)?;
+    let turns = c.all(&other, &some)?;
+    let turned = c.add(&r, &y)?;
+    Ok(vec![c.choose(&turns, &turned, &r)?])
 }
 
 /// The result has the base's type; an exponent of another type is brought to it.

@@ -26,6 +26,7 @@ mod preview;
 mod quant;
 mod random;
 mod reduce;
+mod refused;
 mod resize;
 mod roi;
 mod rotary;
@@ -120,6 +121,7 @@ rows! {
     "HardSwish" 14..NOW (1, 1) elementwise::hard_swish;
     "Hardmax" ANY..NOW (1, 1) matrix::hardmax;
     "Identity" ANY..NOW (1, 1) shape::identity;
+    "ImageDecoder" 20..NOW (1, 1) refused::image_decoder;
     "InstanceNormalization" ANY..NOW (3, 3) norm::instance_norm;
     "IsInf" 10..NOW (1, 1) elementwise::is_inf;
     "IsNaN" 9..NOW (1, 1) elementwise::is_nan;

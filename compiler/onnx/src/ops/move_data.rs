@@ -163,11 +163,12 @@ pub fn depth_to_space(c: &mut Call) -> Out {
 
 pub fn space_to_depth(c: &mut Call) -> Out {
     let (x, [n, ch, h, w], b) = image(c)?;
+    let channels_first = c.attrs.choice("mode", "DCR", &[("DCR", false), ("CRD", true)])?;
     let bd = Dim::from(b);
     let (oh, ow) = (c.build.dims.ranges.floordiv(&h, &bd), c.build.dims.ranges.floordiv(&w, &bd));
     c.equal(&(&oh * b), &h, "height, which must be a multiple of blocksize")?;
     c.equal(&(&ow * b), &w, "width, which must be a multiple of blocksize")?;
     let v = c.reshape(&x, vec![n.clone(), ch.clone(), oh.clone(), bd.clone(), ow.clone(), bd])?;
-    let v = c.transpose(&v, vec![0, 3, 5, 1, 2, 4])?;
+    let v = c.transpose(&v, if channels_first { vec![0, 1, 3, 5, 2, 4] } else { vec![0, 3, 5, 1, 2, 4] })?;
     Ok(vec![c.reshape(&v, vec![n, ch * (b * b), oh, ow])?])
 }

@@ -26,6 +26,12 @@ fn reduce(c: &mut Call, f: ReduceFn, axes_since: i64, fold: Option<BinaryFn>) ->
     if axes.is_empty() {
         return each(c, &x, f);
     }
+    if x.dtype() == DType::Bool {
+        // Of nothing the greatest is false and the least true, which bytes have too.
+        let bytes = c.convert(&x, DType::U8)?;
+        let v = c.reduce(f, &bytes, &axes, keep)?;
+        return Ok(vec![c.convert(&v, DType::Bool)?]);
+    }
     Ok(vec![c.emit(Op::Reduce { f, axes, keep }, &[&x], x.dtype(), shape)?])
 }
 

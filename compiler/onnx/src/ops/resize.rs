@@ -98,7 +98,9 @@ enum Policy {
 
 /// The part to crop, one pair an axis of the operand.
 fn region(c: &Call, axes: &[usize], rank: usize) -> Got<Vec<(f64, f64)>> {
-    let roi = c.opt(1).and_then(|v| v.const_floats()).ok_or_else(|| unsupported_use("the region must be known when compiling"))?;
+    let given = c.opt(1).ok_or_else(|| operand("needs a region to crop"))?;
+    let unknown = || unsupported_use("the region must be known when compiling").fixable(c.build.inputs_behind(&given));
+    let roi = given.const_floats().ok_or_else(unknown)?;
     let (starts, ends) = roi
         .split_at_checked(axes.len())
         .filter(|(a, b)| a.len() == b.len())

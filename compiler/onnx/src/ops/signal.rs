@@ -1,6 +1,6 @@
 //! Window functions and the mel filter bank.
 
-use crate::import::call::{Call, Got, Out, dtype_number, operand, unsupported_use};
+use crate::import::call::{Call, Got, Out, dtype_number, operand};
 use crate::import::compose::table;
 use odc_ir::core::DType;
 use odc_ir::graph::{BinaryFn, UnaryFn};
@@ -50,13 +50,7 @@ pub fn blackman(c: &mut Call) -> Out {
 /// Triangles over the bins of a spectrum, evenly spaced by pitch.
 pub fn mel_weight_matrix(c: &mut Call) -> Out {
     let to = dtype_of(c)?;
-    let number = |k: usize, what: &str| -> Got<f64> {
-        let v = c.input(k)?;
-        match v.const_floats().as_deref() {
-            Some([x]) => Ok(*x),
-            _ => Err(unsupported_use(format!("{what} must be known when compiling"))),
-        }
-    };
+    let number = |k: usize, what: &str| c.input(k).and_then(|v| c.const_float(&v, what));
     let (mels, length) = (number(0, "the number of bands")? as i64, number(1, "the length of the transform")? as i64);
     let (rate, low, high) = (number(2, "the sample rate")?, number(3, "the lower edge")?, number(4, "the upper edge")?);
     if !(1..=1 << 16).contains(&mels) || !(1..=1 << 20).contains(&length) || rate <= 0.0 {
