@@ -139,6 +139,10 @@ ops! {
     Range "range" (2, 2) -> (1, 1) [0, 0] Pure {}
     /// indices, values[2] = (off, on): a new axis at `axis`, of the result's size there.
     OneHot "one_hot" (2, 2) -> (1, 1) [0, 0] Pure { axis: usize }
+    /// boxes[b, n, (y1, x1, y2, x2)], scores[b, c, n], overlap, least (scalars): for each class the numbers of its boxes, the best first;
+    /// -1 for one whose score is not above `least`, or that shares more than `overlap` (intersection over union) with a better one that is
+    /// left.
+    Suppress "suppress" (4, 4) -> (1, 1) [0, 0] Pure {}
     /// Keeps the upper (`j - i >= k`) or the lower (`j - i <= k`) triangle of the last two axes, zero elsewhere.
     Trilu "trilu" (1, 1) -> (1, 1) [0, 0] Pure { upper: bool, k: i64 }
 }

@@ -34,7 +34,7 @@ ops! {
     /// The same bytes under the result's shape: no code, no copy.
     View "view" (1, 1) -> (1, 1) [0, 0] Pure {}
     /// data, then what `index` and `update` load: a copy of data in which, for all axes in row-major order, the element at `index`
-    /// (clamped) becomes `update`; `Acc` in `update` is the element's present value.
+    /// (clamped) becomes `update`; `Acc` in `update` is the element's present value, and what it loads of the data is the present one.
     Scatter "scatter" (1, crate::core::MANY) -> (1, 1) [0, 0] Pure { axes: Axes, index: Vec<Program>, update: Program }
     /// One kernel: the region's arguments are the operands, it yields the results; only those reach memory that others see.
     Dispatch "dispatch" (0, crate::core::MANY) -> (1, crate::core::MANY) [1, 1] Control { schedule: Schedule }

@@ -25,6 +25,11 @@ pub(super) fn lower(e: &mut Emit, region: &Region<'_>) -> Option<Dim> {
         .collect();
     let pointers: Vec<Value> = op.operands.iter().map(|v| region.pointer(*v)).collect::<Option<_>>()?;
     let data = *pointers.first()?;
+    // An update sees the data as the updates before it have left it.
+    let mut present = pointers.clone();
+    if let Some(data) = present.first_mut() {
+        *data = to;
+    }
     let (zero, one) = (e.index(0), e.index(1));
     e.for_loop(LoopKind::Grid, &grid_sym(), (zero, one, 1), Range { lo: Dim::ZERO, hi: Some(Dim::ZERO) }, &[], &mut |e, _| {
         let total = ty.elements();
@@ -38,7 +43,8 @@ pub(super) fn lower(e: &mut Emit, region: &Region<'_>) -> Option<Dim> {
         });
         nest(e, axes, &mut |e| {
             let value = |e: &mut Emit, p: &Program, acc: Option<Val>| {
-                let mut x = ExprEmit::new(p, &sources, &pointers, None, acc);
+                let pointers = if acc.is_some() { &present } else { &pointers };
+                let mut x = ExprEmit::new(p, &sources, pointers, None, acc);
                 x.root(e).map(|v| x.scalars(e, &v)[0])
             };
             let mut at: Option<Value> = None;

@@ -107,6 +107,12 @@ pub(super) fn scatter_elements(cx: &mut Cx, a: &Args, axis: usize, f: ScatterFn)
 
 fn scatter(cx: &mut Cx, a: &Args, updates: &Src, index: Vec<Program>, f: ScatterFn) -> Result {
     let dt = a.out.dtype;
+    let (mut operands, mut updates) = (a.operands.clone(), updates.clone());
+    if updates.number == 0 {
+        // The data as its own updates: as it was, not as it is by then.
+        updates.number = operands.len() as u32;
+        operands.push(updates.value);
+    }
     let mut p = Program::new();
     let u = updates.wide(&mut p, is(updates.ty.rank()));
     let combine = match f {
@@ -125,6 +131,5 @@ fn scatter(cx: &mut Cx, a: &Args, updates: &Src, index: Vec<Program>, f: Scatter
         None => u,
     };
     let v = p.cast(dt, v);
-    let operands = &a.operands;
-    Ok(cx.scatter(operands, a.out.clone(), axes(&updates.ty.shape), index, p.returning(v)))
+    Ok(cx.scatter(&operands, a.out.clone(), axes(&updates.ty.shape), index, p.returning(v)))
 }

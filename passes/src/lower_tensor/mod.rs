@@ -13,6 +13,7 @@ mod pool;
 mod reduce;
 mod resize;
 mod sources;
+mod suppress;
 
 use cx::{Args, Cx};
 use odc_ir::core::{Builder, OpSet, Value};
@@ -71,6 +72,7 @@ fn lower_op(cx: &mut Cx, op: &graph::Operation, func: &graph::Func) -> Result<Va
         Op::Dims { values } => sources::dims(cx, &a, values),
         Op::Range {} => sources::range(cx, &a),
         Op::OneHot { axis } => sources::one_hot(cx, &a, *axis),
+        Op::Suppress {} => suppress::suppress(cx, &a),
         Op::Trilu { upper, k } => sources::trilu(cx, &a, *upper, *k),
 
         Op::Unary { f } => activation::unary(cx, &a, *f),

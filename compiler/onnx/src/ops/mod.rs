@@ -37,6 +37,7 @@ mod signal;
 mod slice;
 mod sort;
 mod state;
+mod suppress;
 mod taps;
 mod text;
 
@@ -151,6 +152,7 @@ rows! {
     "Multinomial" 7..NOW (1, 1) random::multinomial;
     "Neg" ANY..NOW (1, 1) elementwise::neg;
     "NegativeLogLikelihoodLoss" 12..NOW (2, 3) loss::negative_log_likelihood;
+    "NonMaxSuppression" 10..NOW (2, 5) suppress::non_max_suppression;
     "NonZero" 9..NOW (1, 1) choose::non_zero;
     "Not" ANY..NOW (1, 1) elementwise::not;
     "OneHot" 9..NOW (3, 3) index::one_hot;

@@ -2,7 +2,7 @@
 
 use super::super::ops::ScatterFn;
 use super::{Cx, need_axis, need_index, need_number, need_rank, need_same_dtype, shape_text};
-use crate::core::{Dim, TensorType};
+use crate::core::{DType, Dim, TensorType};
 
 pub fn gather(axis: usize, data: &TensorType, indices: &TensorType) -> Result<TensorType, String> {
     need_axis(axis, data)?;
@@ -100,4 +100,18 @@ pub fn one_hot(axis: usize, indices: &TensorType, values: &TensorType, result: &
     } else {
         Err(format!("the axes but axis {axis} must be {}", shape_text(&indices.shape)))
     }
+}
+
+pub fn suppress(x: &[&TensorType], cx: &Cx) -> Result<TensorType, String> {
+    let [boxes, scores, overlap, least] = x else { return Err("suppress takes boxes, scores and two limits".into()) };
+    need_rank("the boxes", boxes, 3)?;
+    need_rank("the scores", scores, 3)?;
+    if [boxes, scores, overlap, least].iter().any(|t| t.dtype != DType::F32) || !overlap.shape.is_empty() || !least.shape.is_empty() {
+        return Err(format!("suppress takes f32 boxes, scores and scalars, not {boxes}, {scores}, {overlap} and {least}"));
+    }
+    let of = |t: &TensorType, k: usize| t.shape.get(k).cloned().unwrap_or(Dim::ONE);
+    if !cx.same_shape(&boxes.shape, &[of(scores, 0), of(scores, 2), Dim::from(4)]) {
+        return Err(format!("suppress of boxes {boxes} with scores {scores}: they are not of the same boxes"));
+    }
+    Ok(TensorType::new(DType::I64, scores.shape.clone()))
 }

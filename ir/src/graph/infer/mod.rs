@@ -88,6 +88,7 @@ pub fn result_follows(op: &Op) -> bool {
         | Op::ScatterNd { .. }
         | Op::ScatterElements { .. }
         | Op::CumSum { .. }
+        | Op::Suppress {}
         | Op::Trilu { .. } => true,
     }
 }
@@ -122,6 +123,7 @@ fn inferred(op: &Op, x: &[&TensorType], cx: &Cx) -> Result<TensorType, String> {
         Op::ArgReduce { axis, keep, .. } => reduce::arg_reduce(*axis, *keep, operand(x, 0)?),
         Op::Softmax { axis, .. } => reduce::softmax(*axis, operand(x, 0)?),
         Op::CumSum { axis, .. } => reduce::cum_sum(*axis, operand(x, 0)?),
+        Op::Suppress {} => data::suppress(x, cx),
         Op::LayerNorm { axis, .. } | Op::RmsNorm { axis, .. } => reduce::layer_norm(op, *axis, x, cx),
         Op::GroupNorm { groups, .. } => reduce::group_norm(*groups, x, cx),
         Op::BatchNorm { .. } => reduce::channel_params(op, x, cx),
@@ -198,6 +200,7 @@ fn stated(op: &Op, x: &[&TensorType], result: &TensorType, cx: &Cx) -> Result<()
         | Op::ScatterNd { .. }
         | Op::ScatterElements { .. }
         | Op::CumSum { .. }
+        | Op::Suppress {}
         | Op::Trilu { .. } => Err("its result follows from its operands".into()),
     }
 }

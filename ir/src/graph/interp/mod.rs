@@ -8,6 +8,7 @@ mod movement;
 mod norm;
 mod reduce;
 mod resize;
+mod suppress;
 mod window;
 
 use super::{Func, Module, Op, Operation};
@@ -106,6 +107,7 @@ fn dispatch(cx: &Cx) -> Result<TensorValue, InterpError> {
         Op::CumSum { axis, exclusive, reverse } => reduce::cum_sum(cx, *axis, *exclusive, *reverse),
         Op::Range {} => movement::range(cx),
         Op::OneHot { axis } => data::one_hot(cx, *axis),
+        Op::Suppress {} => suppress::suppress(cx),
         Op::Trilu { upper, k } => movement::trilu(cx, *upper, *k),
     }
 }

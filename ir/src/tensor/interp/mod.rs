@@ -180,7 +180,12 @@ impl<'m> Eval<'m> {
             let Some(offset) = out.offset(&place) else {
                 return Err(fail("an update of an empty tensor"));
             };
-            out.data[offset] = update.eval(xs, &at, out.data[offset])?.wrap(out.dtype);
+            let mut now = xs.to_vec();
+            if let Some(data) = now.first_mut() {
+                *data = &out;
+            }
+            let v = update.eval(&now, &at, out.data[offset])?;
+            out.data[offset] = v.wrap(out.dtype);
         }
         Ok(out)
     }
