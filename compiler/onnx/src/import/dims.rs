@@ -17,6 +17,8 @@ pub struct Facts {
     /// In the order learnt; later ones speak of the symbols that earlier ones left.
     pub replace: Vec<(Sym, Dim)>,
     pub bounds: BTreeMap<Sym, (i64, Option<i64>)>,
+    /// Tighter bounds of sizes that data decides.
+    pub most: BTreeMap<Sym, Dim>,
     /// A symbol that stands for `base / factor`, by its name.
     scaled: BTreeMap<Sym, (Sym, i64)>,
 }
@@ -233,6 +235,10 @@ impl Dims {
             d = d.subst(&|x| (x == from).then(|| by.clone()));
         }
         if d.as_sym() == Some(&s) {
+            let mut most = self.facts.most.get(&s).unwrap_or(most).clone();
+            for (from, by) in &self.facts.replace {
+                most = most.subst(&|x| (x == from).then(|| by.clone()));
+            }
             let most = hi.map_or_else(|| most.clone(), |hi| most.min_with(&Dim::from(hi)));
             let most = self.simplify(&most);
             self.ranges.set(s.clone(), lo, Some(most.clone()));
@@ -271,7 +277,7 @@ impl Dims {
         let is_count = |s: &Sym| self.symbols.get(s).is_some_and(Symbol::is_count);
         match lesson {
             Lesson::Multiple(s, _) => !is_count(s),
-            Lesson::Bounds(..) => true,
+            Lesson::Bounds(..) | Lesson::AtMost(..) => true,
             Lesson::Replace(s, by) => {
                 let mut counted = false;
                 by.visit_syms(&mut |t| counted |= is_count(t));
@@ -304,6 +310,9 @@ impl Dims {
                 self.facts.replace.push((s, Dim::from(part) * m));
             }
             Lesson::Bounds(s, lo, hi) => self.narrow(s, lo, hi),
+            Lesson::AtMost(s, most) => {
+                self.facts.most.insert(s, most);
+            }
         }
     }
 

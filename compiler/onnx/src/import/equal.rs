@@ -12,6 +12,8 @@ pub enum Lesson {
     Multiple(Sym, i64),
     /// The symbol lies in these bounds, both included.
     Bounds(Sym, i64, Option<i64>),
+    /// The symbol, which data decides, is at most this.
+    AtMost(Sym, Dim),
 }
 
 /// The weakest thing that makes `a` equal to `b`, as far as it is found.
@@ -20,7 +22,7 @@ pub fn lesson(a: &Dim, b: &Dim, dims: &Dims) -> Option<Lesson> {
     if d.is_poison() {
         return None;
     }
-    clamps(&d, &dims.ranges).or_else(|| solve(&d, dims)).or_else(|| multiple(&d)).or_else(|| interval(&d, &dims.ranges))
+    clamps(&d, dims).or_else(|| solve(&d, dims)).or_else(|| multiple(&d)).or_else(|| interval(&d, &dims.ranges))
 }
 
 /// The factor that all terms share, taken out: `n*h - n*48` is zero when `h - 48` is (or when there is nothing to compute).
@@ -37,7 +39,7 @@ fn without_common(d: &Dim) -> Dim {
 }
 
 /// `min(s, 512) - s`: zero when `s <= 512`.
-fn clamps(d: &Dim, ranges: &Ranges) -> Option<Lesson> {
+fn clamps(d: &Dim, dims: &Dims) -> Option<Lesson> {
     for (m, _) in d.terms() {
         for (atom, _) in m.factors() {
             let (x, y, min) = match atom {
@@ -50,8 +52,11 @@ fn clamps(d: &Dim, ranges: &Ranges) -> Option<Lesson> {
                     continue;
                 }
                 let slack = if min { other - pick } else { pick - other };
-                if let Some(l) = at_least_zero(&slack, ranges) {
+                if let Some(l) = at_least_zero(&slack, &dims.ranges) {
                     return Some(l);
+                }
+                if let Some(s) = pick.as_sym().filter(|s| min && !other.uses(s) && dims.symbols.get(s).is_some_and(Symbol::is_count)) {
+                    return Some(Lesson::AtMost(s.clone(), other.clone()));
                 }
             }
         }

@@ -176,6 +176,8 @@ fn float_elem(f: BinaryFn, x: &Elem, y: &Elem) -> Option<Elem> {
             BinaryFn::Div => Elem::Float(a / b),
             BinaryFn::Pow if b == 2.0 => Elem::Float(a * a),
             BinaryFn::Pow if b == 0.5 => Elem::Float(a.sqrt()),
+            BinaryFn::Min if !a.is_nan() && !b.is_nan() => Elem::Float(a.min(b)),
+            BinaryFn::Max if !a.is_nan() && !b.is_nan() => Elem::Float(a.max(b)),
             BinaryFn::Eq => Elem::bool(a == b),
             BinaryFn::Lt => Elem::bool(a < b),
             BinaryFn::Gt => Elem::bool(a > b),
@@ -282,23 +284,20 @@ pub fn concat(parts: &[Val], axis: usize) -> Option<Val> {
 /// Sum, product, least or greatest of all elements along `axes`.
 pub fn reduce(f: BinaryFn, x: &Val, axes: &[usize], keep: bool, dims: &Dims) -> Option<Val> {
     let shape = x.ty.static_shape()?;
-    if !x.dtype().is_int() {
-        return None;
-    }
     let kept: Vec<i64> = shape.iter().enumerate().map(|(k, d)| if axes.contains(&k) { 1 } else { *d }).collect();
     let count = odc_ir::core::element_count(&kept)?;
-    let mut out: Vec<Option<Dim>> = vec![None; count];
-    for (k, d) in x.known_ints()?.into_iter().enumerate() {
+    let mut out: Vec<Option<Elem>> = vec![None; count];
+    for (k, e) in x.known.as_ref()?.iter().enumerate() {
         let slot = out.get_mut(source_index(k, &shape, &kept)?)?;
         *slot = Some(match slot.take() {
-            None => d,
-            Some(acc) => match int_elem(f, &acc, &d, dims)? {
-                Elem::Int(d) => d,
-                Elem::Float(_) | Elem::Ratio(..) => return None,
+            None => e.clone(),
+            Some(acc) => match (&acc, e) {
+                (Elem::Int(a), Elem::Int(b)) => int_elem(f, a, b, dims)?,
+                (a, b) => float_elem(f, a, b)?,
             },
         });
     }
-    let elems = out.into_iter().map(|d| d.map(Elem::Int)).collect::<Option<Vec<_>>>()?;
+    let elems = out.into_iter().collect::<Option<Vec<_>>>()?;
     let shape: Vec<i64> = if keep { kept } else { shape.iter().enumerate().filter(|(k, _)| !axes.contains(k)).map(|(_, d)| *d).collect() };
     build(x.dtype(), &shape, elems)
 }
