@@ -347,7 +347,7 @@ fn matrices_of_subgroups() {
           yield %36
         } : coop<f32, acc, 16, 16>
         coop_store %10, %0, %5, %31";
-    let text = valid(outer, halves, "spirv:coop");
+    let text = valid(outer, halves, "spirv:f16+coop");
     for wanted in
         ["VulkanMemoryModel", "OpCooperativeMatrixMulAddKHR", "NonPrivatePointer", "MatrixAccumulatorKHR|OpTypeCooperativeMatrixKHR"]
     {
@@ -360,6 +360,6 @@ fn matrices_of_subgroups() {
         %36 = coop_mma %34, %35, %32 : coop<i32, acc, 16, 16>
         coop_store %12, %0, %5, %36
         atomic {f = or} %13, %2, %30";
-    let text = valid(outer, bytes, "spirv:coop");
+    let text = valid(outer, bytes, "spirv:f16+coop");
     assert!(text.contains("MatrixASignedComponentsKHR") || text.contains("MATRIX_A_SIGNED"), "{text}");
 }

@@ -59,9 +59,14 @@ function ofLanguage(feature: string): boolean {
   return feature.includes("_");
 }
 
+/** Does this browser's WGSL have it? */
+function speaks(feature: string): boolean {
+  return (globalThis.navigator as Navigator | undefined)?.gpu?.wgslLanguageFeatures?.has(feature) ?? false;
+}
+
 /** What `has` lacks for the program; undefined if nothing. */
 function lack(program: Program, gpu: Gpu, limits: Limits, has: GPUAdapter | GPUDevice, who: string): OdcError | undefined {
-  const feature = gpu.features.find((f) => !(ofLanguage(f) ? navigator.gpu.wgslLanguageFeatures.has(f) : has.features.has(f)));
+  const feature = gpu.features.find((f) => !(ofLanguage(f) ? speaks(f) : has.features.has(f)));
   const hint = `Compile the model with another -t wgsl beside it, which this ${who} can run`;
   if (feature !== undefined) {
     const own = who === "device" ? ", or create the device with it in requiredFeatures" : "";
