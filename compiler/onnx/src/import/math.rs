@@ -2,8 +2,12 @@
 
 use super::call::{Call, Got, operand};
 use super::value::{Elem, Val};
+use crate::attrs::bad;
 use odc_ir::core::{DType, Dim, TensorType};
 use odc_ir::graph::{BinaryFn, Op, ReduceFn};
+
+/// Larger sizes and counts are refused, so that arithmetic on them is safe.
+const MOST: i64 = 1 << 40;
 
 impl Call<'_, '_> {
     /// `x * by`; nothing for 1.
@@ -49,6 +53,25 @@ impl Call<'_, '_> {
         self.emit(Op::MatMul {}, &[a, b], dtype, shape)
     }
 
+    /// A count in an attribute that has to be there.
+    pub fn count(&self, name: &str) -> Got<i64> {
+        match self.attrs.required_int(name)? {
+            v if (1..=MOST).contains(&v) => Ok(v),
+            v => Err(bad(name, format!("must be positive and not too large, is {v}"))),
+        }
+    }
+    /// Under another shape, which must have as many elements.
+    pub fn reshape_checked(&mut self, x: &Val, shape: Vec<Dim>, what: &str) -> Got<Val> {
+        self.equal(&x.ty.elements(), &Dim::product(&shape), &format!("elements of {what}"))?;
+        self.reshape(x, shape)
+    }
+    /// Indices are i32 or i64.
+    pub fn want_indices(&self, x: &Val, what: &str) -> Got<()> {
+        match x.dtype() {
+            DType::I32 | DType::I64 => Ok(()),
+            _ => Err(operand(format!("{what} are {}, must be i32 or i64", x.ty))),
+        }
+    }
     /// A size as a scalar.
     pub fn size_of(&self, d: &Dim) -> Val {
         Val::known(TensorType::scalar(DType::I64), vec![Elem::Int(d.clone())])
@@ -56,7 +79,11 @@ impl Call<'_, '_> {
     /// Size of axis `k`, which has to be constant.
     pub fn fixed(&self, v: &Val, k: usize, what: &str) -> Got<i64> {
         let d = v.shape().get(k).cloned().unwrap_or(Dim::ONE);
-        d.as_const().ok_or_else(|| super::call::unsupported_use(format!("{what} must be constant, is {d}")).help("fix it with --dim"))
+        match d.as_const() {
+            Some(v) if v > MOST => Err(operand(format!("{what} is {v}, which is too large"))),
+            Some(v) => Ok(v),
+            None => Err(super::call::unsupported_use(format!("{what} must be constant, is {d}")).help("fix it with --dim")),
+        }
     }
     pub fn last_size(&self, v: &Val) -> Dim {
         v.shape().last().cloned().unwrap_or(Dim::ONE)

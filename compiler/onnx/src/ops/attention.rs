@@ -90,6 +90,9 @@ impl Attention {
             Some(b) => c.add(&capped, b)?,
             None => capped.clone(),
         };
+        if biased.rank() != 4 {
+            return Err(operand(format!("the mask makes the scores {}, which must have four axes", biased.ty)));
+        }
         let mut probs = self.soft_max(c, &biased)?;
         probs = c.cast(&probs, dtype)?;
         if let (true, Some(b)) = (self.mask.may_be_empty, &bias) {
@@ -114,7 +117,7 @@ impl Attention {
             *d = Dim::ONE;
         }
         let heads = if sink.ty.elements().is(1) { Dim::ONE } else { shape.get(1).cloned().unwrap_or(Dim::ONE) };
-        let column = c.reshape(&sink, vec![Dim::ONE, heads, Dim::ONE, Dim::ONE])?;
+        let column = c.reshape_checked(&sink, vec![Dim::ONE, heads, Dim::ONE, Dim::ONE], "the sinks")?;
         let column = c.expand(&column, shape)?;
         let all = c.join(&[&wide, &column], 3)?;
         let p = c.soft_max(&all, 3, false)?;
@@ -191,7 +194,7 @@ pub fn attention(c: &mut Call) -> Out {
     let (q, k, v) = (c.input(0)?, c.input(1)?, c.input(2)?);
     let flat = q.rank() == 3;
     let [q, mut k, mut v] = if flat {
-        let (heads, kv_heads) = (c.attrs.required_int("q_num_heads")?, c.attrs.required_int("kv_num_heads")?);
+        let (heads, kv_heads) = (c.count("q_num_heads")?, c.count("kv_num_heads")?);
         [c.split_heads(&q, heads, "Q")?, c.split_heads(&k, kv_heads, "K")?, c.split_heads(&v, kv_heads, "V")?]
     } else {
         c.attrs.ignore(&["q_num_heads", "kv_num_heads"]);

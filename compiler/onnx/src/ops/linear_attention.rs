@@ -15,8 +15,8 @@ pub fn linear_attention(c: &mut Call) -> Out {
     c.attrs.ignore(&["chunk_size"]);
     let rules = [("linear", (false, false)), ("gated", (true, false)), ("delta", (false, true)), ("gated_delta", (true, true))];
     let (gated, delta) = c.attrs.choice("update_rule", "gated_delta", &rules)?;
-    let (heads, kv_heads) = (c.attrs.required_int("q_num_heads")?, c.attrs.required_int("kv_num_heads")?);
-    if kv_heads < 1 || heads < 1 || heads % kv_heads != 0 {
+    let (heads, kv_heads) = (c.count("q_num_heads")?, c.count("kv_num_heads")?);
+    if heads % kv_heads != 0 {
         return Err(bad("q_num_heads", format!("is {heads}, must be a multiple of {kv_heads} heads of keys and values")));
     }
     let query = c.input(0)?;
@@ -57,10 +57,20 @@ pub fn linear_attention(c: &mut Call) -> Out {
     let state_shape = vec![batch.clone(), Dim::from(kv_heads), Dim::from(keys), values.clone()];
     let past = c.opt(3);
     let state_type = past.as_ref().map_or(query.dtype(), Val::dtype);
+    if past.as_ref().is_some_and(|p| p.rank() != 4) {
+        return Err(operand("the state must have four axes"));
+    }
     let mut state = match past {
         Some(p) => c.cast(&p, DType::F32)?,
-        None => c.expand(&Val::scalar(DType::F32, 0.0), state_shape)?,
+        None => c.expand(&Val::scalar(DType::F32, 0.0), state_shape.clone())?,
     };
+    for (a, b) in state.shape().to_vec().iter().zip(&state_shape) {
+        c.equal(a, b, "sizes of the state")?;
+    }
+    let lengths = [&k, &v].into_iter().chain(&decay).chain(&beta).filter_map(|x| x.shape().get(2).cloned()).collect::<Vec<_>>();
+    for n in lengths {
+        c.equal(&n, &Dim::from(steps), "numbers of steps")?;
+    }
     let group = Dim::from(heads / kv_heads);
     let mut out = vec![];
     for t in 0..steps {

@@ -54,6 +54,11 @@ fn loss(c: &mut Call, x: &Val) -> Got<Val> {
     let mut weight = match c.opt(2) {
         Some(w) => {
             c.same_dtype(x, &w)?;
+            if w.rank() != 1 {
+                return Err(operand(format!("the weights are {}, must have one axis", w.ty)));
+            }
+            let classes = x.shape().get(1).cloned().unwrap_or(Dim::ONE);
+            c.equal(&w.ty.elements(), &classes, "weights and classes")?;
             Some(c.emit(Op::Gather { axis: 0 }, &[&w, &class], w.dtype(), class.shape().to_vec())?)
         }
         None => None,

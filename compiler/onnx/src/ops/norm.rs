@@ -7,7 +7,7 @@ use odc_ir::core::{DType, Dim, TensorType};
 use odc_ir::graph::{BinaryFn, Op, ReduceFn, UnaryFn};
 
 /// A vector with one element a channel of `x`.
-fn per_channel(c: &mut Call, x: &Val, v: &Val, what: &str) -> Got<()> {
+pub fn per_channel(c: &mut Call, x: &Val, v: &Val, what: &str) -> Got<()> {
     c.want_rank(x, 2, "the operand")?;
     let (channels, size) = match (x.shape(), v.shape()) {
         ([_, ch, ..], [d]) => (ch.clone(), d.clone()),
@@ -126,7 +126,7 @@ pub fn group_norm(c: &mut Call) -> Out {
 }
 
 /// Scale or bias brought to the shape of the normalised axes.
-fn over(c: &mut Call, x: &Val, v: &Val, axis: usize) -> Got<Val> {
+pub fn over(c: &mut Call, x: &Val, v: &Val, axis: usize) -> Got<Val> {
     c.same_dtype(x, v)?;
     let tail = x.shape().get(axis..).unwrap_or(&[]).to_vec();
     if v.rank() > tail.len() {

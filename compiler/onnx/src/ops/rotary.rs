@@ -68,6 +68,7 @@ pub fn look_up(c: &mut Call, table: &Val, positions: &Val) -> Got<Val> {
     if table.rank() != 2 {
         return Err(operand(format!("the angles are {}, must have two axes", table.ty)));
     }
+    c.want_indices(positions, "positions")?;
     let mut shape = positions.shape().to_vec();
     shape.push(c.last_size(table));
     c.emit(Op::Gather { axis: 0 }, &[table, positions], table.dtype(), shape)

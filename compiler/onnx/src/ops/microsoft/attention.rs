@@ -9,7 +9,7 @@ use odc_ir::graph::BinaryFn;
 
 /// MultiHeadAttention: separate or packed operands, masks of several forms, a cache that grows.
 pub fn multi_head(c: &mut Call) -> Out {
-    let heads = c.attrs.positive_or("num_heads", 0)?;
+    let heads = c.count("num_heads")?;
     let [q, k, v] = operands(c, heads)?;
     let (past_k, past_v) = (c.opt(6), c.opt(7));
     if c.opt(8).is_some() || c.opt(9).is_some() {
@@ -42,6 +42,10 @@ fn operands(c: &mut Call, heads: i64) -> Got<[Val; 3]> {
         (Some(k), Some(v)) => [x, k, v],
         _ => return Err(operand("the query alone or with the key must be packed, with five axes")),
     };
+    if let Some(bias) = c.opt(3) {
+        let total = flat.iter().filter(|x| x.rank() == 3).fold(Dim::ZERO, |n, x| n + c.last_size(x));
+        c.equal(&bias.ty.elements(), &total, "biases and features")?;
+    }
     let (mut at, mut out) = (Dim::ZERO, vec![]);
     for (x, what) in flat.iter().zip(["the query", "the key", "the value"]) {
         // Keys and values of cross attention may come by head already; they have no bias then.
@@ -136,7 +140,7 @@ fn real(c: &mut Call, mask: &Val, q: &Val, total: &Dim) -> Got<Val> {
 
 /// Attention with its own projection: one weight for queries, keys and values.
 pub fn projected(c: &mut Call) -> Out {
-    let heads = c.attrs.positive_or("num_heads", 0)?;
+    let heads = c.count("num_heads")?;
     c.attrs.ignore(&["past_present_share_buffer"]);
     if c.attrs.flag("do_rotary", false)? || c.opt(6).is_some() {
         return Err(unsupported_use("`do_rotary` and shared caches are not supported"));
@@ -148,7 +152,7 @@ pub fn projected(c: &mut Call) -> Out {
     }
     let width = c.fixed(&all, 2, "the projected size")?;
     let sizes = match c.attrs.ints("qkv_hidden_sizes")? {
-        Some(s) if s.len() == 3 && s.iter().all(|v| *v > 0) && s.iter().sum::<i64>() == width => s.to_vec(),
+        Some(s) if s.len() == 3 && s.iter().all(|v| (1..=width).contains(v)) && s.iter().sum::<i64>() == width => s.to_vec(),
         Some(s) => return Err(bad("qkv_hidden_sizes", format!("is {s:?}, but the projection gives {width}"))),
         None => vec![width / 3; 3],
     };
@@ -182,6 +186,9 @@ pub fn projected(c: &mut Call) -> Out {
 
 /// Keys or values of a cache that holds both.
 fn half(c: &mut Call, past: &Val, k: i64) -> Got<Val> {
+    if past.rank() != 5 || !past.shape().first().is_some_and(|d| d.is(2)) {
+        return Err(operand(format!("the cache is {}, must be [2, batch, heads, length, size]", past.ty)));
+    }
     let part = c.part(past, 0, Dim::from(k), Dim::ONE)?;
     c.reshape(&part, past.shape().iter().skip(1).cloned().collect())
 }

@@ -37,7 +37,7 @@ pub fn rotary_embedding(c: &mut Call) -> Out {
 
 /// GroupQueryAttention.
 pub fn attention(c: &mut Call) -> Out {
-    let (heads, kv_heads) = (c.attrs.positive_or("num_heads", 0)?, c.attrs.positive_or("kv_num_heads", 0)?);
+    let (heads, kv_heads) = (c.count("num_heads")?, c.count("kv_num_heads")?);
     c.attrs.ignore(&["qk_output", "kv_cache_bit_width", "k_quant_type", "v_quant_type"]);
     if (12..14).any(|k| c.opt(k).is_some()) {
         return Err(unsupported_use("quantised caches are not supported"));
@@ -46,7 +46,8 @@ pub fn attention(c: &mut Call) -> Out {
     let [mut q, mut k, v] = group_operands(c, heads, kv_heads)?;
     let length = q.shape().get(1).cloned().unwrap_or(Dim::ONE);
     let ends = c.input(5)?;
-    let ends = c.reshape(&ends, vec![ends.ty.elements(), Dim::ONE, Dim::ONE, Dim::ONE])?;
+    let batch = q.shape().first().cloned().unwrap_or(Dim::ONE);
+    let ends = c.reshape_checked(&ends, vec![batch, Dim::ONE, Dim::ONE, Dim::ONE], "seqlens_k")?;
     let ends = c.cast(&ends, DType::I64)?;
     // How much of the cache each sample has filled before this step. `seqlens_k` counts one less than there is behind it.
     let filled = c.sub(&ends, &c.size_of(&(&length - 1)))?;
@@ -96,7 +97,7 @@ fn group_operands(c: &mut Call, heads: i64, kv_heads: i64) -> Got<[Val; 3]> {
     let parts = match (c.opt(1), c.opt(2)) {
         (Some(k), Some(v)) => [x.clone(), k, v],
         (None, None) => {
-            let hidden = hidden.as_const().unwrap_or(0);
+            let hidden = hidden.as_const().filter(|h| *h <= 1 << 40).unwrap_or(0);
             let size = hidden / (heads + 2 * kv_heads);
             if size < 1 || size * (heads + 2 * kv_heads) != hidden {
                 return Err(operand(format!("the packed operand {} does not split into {heads} and twice {kv_heads} heads", x.ty)));
@@ -126,6 +127,14 @@ fn write(c: &mut Call, past: &Val, new: &Val, filled: &Val) -> Got<Val> {
         Some(t) => c.build.dims.simplify(&had.max_with(&t)),
         None => &had + &more,
     };
+    c.same_dtype(past, new)?;
+    if past.rank() != 4 {
+        return Err(operand(format!("the cache is {}, must have four axes", past.ty)));
+    }
+    for k in [0, 1, 3] {
+        let (a, b) = (past.shape().get(k).cloned().unwrap_or(Dim::ONE), new.shape().get(k).cloned().unwrap_or(Dim::ONE));
+        c.equal(&a, &b, &format!("sizes of axis {k} of the cache"))?;
+    }
     let mut shape = new.shape().to_vec();
     if let Some(d) = shape.get_mut(2) {
         *d = total.clone();

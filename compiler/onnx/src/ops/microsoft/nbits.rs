@@ -66,7 +66,7 @@ impl Blocks {
 /// `A * B'`, where `B` is `[N, blocks, bytes]`.
 pub fn mat_mul(c: &mut Call) -> Out {
     c.attrs.ignore(&["accuracy_level", "weight_prepacked"]);
-    let (k, n) = (c.attrs.positive_or("K", 0)?, c.attrs.positive_or("N", 0)?);
+    let (k, n) = (c.count("K")?, c.count("N")?);
     let by = Blocks::of(c, 0)?;
     let (a, b, scales) = (c.input(0)?, c.input(1)?, c.input(2)?);
     let blocks = (k - 1) / by.size + 1;
@@ -82,12 +82,12 @@ pub fn mat_mul(c: &mut Call) -> Out {
         // Rows of packed zero points start at whole bytes.
         Some(z) if z.dtype() == DType::U8 => {
             let row = (blocks * by.bits - 1) / 8 + 1;
-            let z = c.reshape(&z, vec![Dim::from(n), Dim::from(row)])?;
+            let z = c.reshape_checked(&z, vec![Dim::from(n), Dim::from(row)], "the zero points")?;
             let z = unpacked(c, &z, by.bits)?;
             let z = c.part(&z, 1, Dim::ZERO, Dim::from(blocks))?;
             Some(c.reshape(&z, each)?)
         }
-        Some(z) => Some(c.reshape(&z, each)?),
+        Some(z) => Some(c.reshape_checked(&z, each, "the zero points")?),
         None => None,
     };
     let weight = match c.opt(4) {
@@ -96,6 +96,11 @@ pub fn mat_mul(c: &mut Call) -> Out {
             // Each row of the weight names the block whose scale it has.
             let numbers = c.reshape(&numbers, vec![Dim::from(n), Dim::from(blocks * by.size)])?;
             let numbers = c.part(&numbers, 1, Dim::ZERO, Dim::from(k))?;
+            c.want_indices(&group, "block numbers")?;
+            let listed = c.fixed(&group, 0, "the number of block numbers")?;
+            if group.rank() != 1 || listed < k {
+                return Err(operand(format!("block numbers are {}, needs {k}", group.ty)));
+            }
             let group = c.part(&group, 0, Dim::ZERO, Dim::from(k))?;
             let own = |c: &mut Call, v: &Val| {
                 let v = c.reshape(v, vec![Dim::from(n), Dim::from(blocks)])?;
@@ -121,7 +126,11 @@ pub fn mat_mul(c: &mut Call) -> Out {
 pub fn gather(c: &mut Call) -> Out {
     let (data, ids, scales) = (c.input(0)?, c.input(1)?, c.input(2)?);
     let by = Blocks::of(c, 128)?;
+    c.want_indices(&ids, "indices")?;
     let rank = data.rank();
+    if scales.rank() != rank || c.opt(3).is_some_and(|z| z.rank() != rank) {
+        return Err(operand(format!("scales {} and zero points must have the rank of {}", scales.ty, data.ty)));
+    }
     let (axis, along) = (c.axis(c.attrs.int_or("gather_axis", 0)?, rank)?, c.axis(c.attrs.int_or("quantize_axis", 1)?, rank)?);
     if axis + 1 == rank || along + 1 != rank {
         return Err(unsupported_use("only rows in blocks along the last axis are supported"));
@@ -157,6 +166,9 @@ pub fn gather(c: &mut Call) -> Out {
             let z = rows(c, &z)?;
             let z = if z.dtype() == DType::U8 { unpacked(c, &z, by.bits)? } else { z };
             let last = z.rank().checked_sub(1).ok_or_else(|| Fault::new(Code::BadOperand, "zero points are a scalar"))?;
+            if c.fixed(&z, last, "the number of zero points")? < blocks {
+                return Err(operand(format!("zero points are {}, needs {blocks} a row", z.ty)));
+            }
             let z = c.part(&z, last, Dim::ZERO, Dim::from(blocks))?;
             Some(spread(c, &z)?)
         }

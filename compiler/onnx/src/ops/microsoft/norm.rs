@@ -1,6 +1,6 @@
 //! Normalisations with what stands around them in transformers: residuals, biases, embeddings, activations.
 
-use super::super::norm::{inverse_deviation, moments};
+use super::super::norm::{inverse_deviation, moments, over, per_channel};
 use crate::import::call::{Call, Got, Out, operand, unsupported_use};
 use crate::import::value::Val;
 use odc_ir::core::{DType, Dim};
@@ -22,7 +22,9 @@ fn last_axis(x: &Val) -> Got<usize> {
 
 fn layer(c: &mut Call, x: &Val, gamma: &Val, beta: Option<Val>, epsilon: f64) -> Got<Val> {
     let axis = last_axis(x)?;
-    let operands: Vec<&Val> = [x, gamma].into_iter().chain(&beta).collect();
+    let gamma = over(c, x, gamma, axis)?;
+    let beta = beta.map(|b| over(c, x, &b, axis)).transpose()?;
+    let operands: Vec<&Val> = [x, &gamma].into_iter().chain(&beta).collect();
     c.emit(Op::LayerNorm { axis, epsilon }, &operands, x.dtype(), x.shape().to_vec())
 }
 
@@ -48,7 +50,8 @@ pub fn skip_layer(c: &mut Call) -> Out {
 }
 
 fn rms(c: &mut Call, x: &Val, gamma: &Val, axis: usize, epsilon: f64) -> Got<Val> {
-    c.emit(Op::RmsNorm { axis, epsilon }, &[x, gamma], x.dtype(), x.shape().to_vec())
+    let gamma = over(c, x, gamma, axis)?;
+    c.emit(Op::RmsNorm { axis, epsilon }, &[x, &gamma], x.dtype(), x.shape().to_vec())
 }
 
 /// The root mean square norm that ONNX Runtime keeps in the default domain.
@@ -88,7 +91,10 @@ pub fn embed_layer(c: &mut Call) -> Out {
     let mut sum = rows(c, &words, &ids)?;
     let place = match c.opt(8) {
         Some(p) => rows(c, &places, &p)?,
-        None => c.part(&places, 0, Dim::ZERO, length.clone())?,
+        None => {
+            let all = c.iota(length, DType::I64)?;
+            rows(c, &places, &all)?
+        }
     };
     sum = c.add(&sum, &place)?;
     if let (Some(segment), Some(table)) = (c.opt(1), c.opt(4)) {
@@ -99,8 +105,9 @@ pub fn embed_layer(c: &mut Call) -> Out {
     let y = layer(c, &sum, &gamma, beta, epsilon)?;
     let lengths = match c.opt(7) {
         Some(mask) => {
+            c.want_rank(&mask, 2, "the mask")?;
             let n = c.reduce(ReduceFn::Sum, &mask, &[1], true)?;
-            c.reshape(&n, vec![batch.clone()])?
+            c.reshape_checked(&n, vec![batch.clone()], "the mask's lengths")?
         }
         None => c.expand(&Val::scalar(DType::I32, 0.0), vec![batch.clone()])?,
     };
@@ -108,6 +115,8 @@ pub fn embed_layer(c: &mut Call) -> Out {
 }
 
 fn rows(c: &mut Call, table: &Val, ids: &Val) -> Got<Val> {
+    c.want_indices(ids, "ids")?;
+    c.want_rank(table, 1, "the table")?;
     let mut shape = ids.shape().to_vec();
     shape.extend(table.shape().iter().skip(1).cloned());
     c.emit(Op::Gather { axis: 0 }, &[table, ids], table.dtype(), shape)
@@ -136,7 +145,7 @@ pub fn skip_group(c: &mut Call) -> Out {
 }
 
 fn grouped(c: &mut Call, x: &Val) -> Got<Val> {
-    let groups = c.attrs.positive_or("groups", 0)?;
+    let groups = c.count("groups")?;
     let epsilon = f64::from(c.attrs.float_or("epsilon", 1e-5)?);
     let activate = c.attrs.flag("activation", false)?;
     let channels_last = c.attrs.flag("channels_last", true)?;
@@ -149,6 +158,8 @@ fn grouped(c: &mut Call, x: &Val) -> Got<Val> {
         return Err(crate::attrs::bad("groups", format!("is {groups}, which does not divide {channels} channels")));
     }
     let (gamma, beta) = (c.cast(&gamma, x.dtype())?, c.cast(&beta, x.dtype())?);
+    per_channel(c, &own, &gamma, "scale")?;
+    per_channel(c, &own, &beta, "bias")?;
     let mut y = c.emit(Op::GroupNorm { groups, epsilon }, &[&own, &gamma, &beta], x.dtype(), own.shape().to_vec())?;
     if activate {
         y = c.unary(UnaryFn::Silu, &y)?;
