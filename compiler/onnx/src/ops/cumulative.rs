@@ -27,32 +27,43 @@ impl Run {
 
 pub fn cum_sum(c: &mut Call) -> Out {
     let (x, run) = Run::of(c)?;
-    let size = x.shape().get(run.axis).cloned().unwrap_or(Dim::ONE);
-    if c.build.dims.ranges.le(&size, &Dim::from(SHORT)) {
-        return Ok(vec![direct(c, &x, run.axis, run.exclusive, run.reverse)?]);
+    Ok(vec![run.sums(c, &x)?])
+}
+
+/// The sums up to and with each element along an axis.
+pub fn sums(c: &mut Call, x: &Val, axis: usize) -> Got<Val> {
+    Run { axis, exclusive: false, reverse: false }.sums(c, x)
+}
+
+impl Run {
+    fn sums(&self, c: &mut Call, x: &Val) -> Got<Val> {
+        let size = x.shape().get(self.axis).cloned().unwrap_or(Dim::ONE);
+        if c.build.dims.ranges.le(&size, &Dim::from(SHORT)) {
+            return direct(c, x, self.axis, self.exclusive, self.reverse);
+        }
+        // A power of two near the root of the size.
+        let block = size.as_const().map_or(64, |n| 1i64 << (n.ilog2() / 2 + 1));
+        let blocks = c.build.dims.simplify(&size.ceildiv(&Dim::from(block)));
+        let mut shape = x.shape().to_vec();
+        if let Some(slot) = shape.get_mut(self.axis) {
+            *slot = &blocks * block;
+        }
+        // Zeros behind the last element change no sum.
+        let whole = if shape == x.shape() {
+            x.clone()
+        } else {
+            c.emit(Op::Pad { mode: PadMode::Constant, before: vec![Dim::ZERO; x.rank()] }, &[x], x.dtype(), shape.clone())?
+        };
+        let mut parts = shape.clone();
+        parts.splice(self.axis..=self.axis, [blocks, Dim::from(block)]);
+        let v = c.reshape(&whole, parts)?;
+        let within = direct(c, &v, self.axis + 1, self.exclusive, self.reverse)?;
+        let totals = c.reduce(ReduceFn::Sum, &v, &[self.axis + 1], true)?;
+        let before = direct(c, &totals, self.axis, true, self.reverse)?;
+        let sum = c.add(&within, &before)?;
+        let sum = c.reshape(&sum, shape)?;
+        c.part(&sum, self.axis, Dim::ZERO, size)
     }
-    // A power of two near the root of the size.
-    let block = size.as_const().map_or(64, |n| 1i64 << (n.ilog2() / 2 + 1));
-    let blocks = c.build.dims.simplify(&size.ceildiv(&Dim::from(block)));
-    let mut shape = x.shape().to_vec();
-    if let Some(slot) = shape.get_mut(run.axis) {
-        *slot = &blocks * block;
-    }
-    // Zeros behind the last element change no sum.
-    let whole = if shape == x.shape() {
-        x.clone()
-    } else {
-        c.emit(Op::Pad { mode: PadMode::Constant, before: vec![Dim::ZERO; x.rank()] }, &[&x], x.dtype(), shape.clone())?
-    };
-    let mut parts = shape.clone();
-    parts.splice(run.axis..=run.axis, [blocks, Dim::from(block)]);
-    let v = c.reshape(&whole, parts)?;
-    let within = direct(c, &v, run.axis + 1, run.exclusive, run.reverse)?;
-    let totals = c.reduce(ReduceFn::Sum, &v, &[run.axis + 1], true)?;
-    let before = direct(c, &totals, run.axis, true, run.reverse)?;
-    let sum = c.add(&within, &before)?;
-    let sum = c.reshape(&sum, shape)?;
-    Ok(vec![c.part(&sum, run.axis, Dim::ZERO, size)?])
 }
 
 fn direct(c: &mut Call, x: &Val, axis: usize, exclusive: bool, reverse: bool) -> Got<Val> {

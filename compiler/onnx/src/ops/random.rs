@@ -1,6 +1,7 @@
 //! Random numbers by a hash of a counter: they depend on the seed (or, without one, on the node's name) and the element's number only, so
 //! every run of an artifact gives the same ones, on every machine. The numbers are not those of another runtime.
 
+use super::cumulative::sums;
 use crate::attrs::bad;
 use crate::import::call::{Call, Got, Out, dtype_number, operand};
 use crate::import::value::Val;
@@ -114,7 +115,7 @@ pub fn multinomial(c: &mut Call) -> Out {
     let shape = vec![batch.clone(), Dim::from(samples)];
     let v = c.convert(&x, DType::F32)?;
     let p = c.emit(Op::Softmax { axis: 1, log: false }, &[&v], DType::F32, x.shape().to_vec())?;
-    let sums = c.emit(Op::CumSum { axis: 1, exclusive: false, reverse: false }, &[&p], DType::F32, x.shape().to_vec())?;
+    let sums = sums(c, &p, 1)?;
     let sums = c.unsqueeze(&sums, 1)?;
     let u = uniform(c, &shape, 0)?;
     let u = c.unsqueeze(&u, 2)?;

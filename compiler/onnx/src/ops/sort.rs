@@ -49,20 +49,22 @@ pub fn top_k(c: &mut Call) -> Out {
 /// The positions of the first `k` elements in order, along `axis`.
 fn ranked(c: &mut Call, x: &Val, axis: usize, n: &Dim, k: &Dim, largest: bool) -> Got<Val> {
     let rank = x.rank();
+    // Counted in 32 bits, of which a vector holds more.
     // Element i in front of element j on a new axis behind.
     let (own, other) = (c.unsqueeze(x, axis + 1)?, c.unsqueeze(x, axis)?);
-    let (i, j) = (c.positions(n, DType::I64, axis, rank + 1)?, c.positions(n, DType::I64, axis + 1, rank + 1)?);
+    let (i, j) = (c.positions(n, DType::I32, axis, rank + 1)?, c.positions(n, DType::I32, axis + 1, rank + 1)?);
     let before = c.apply(if largest { BinaryFn::Gt } else { BinaryFn::Lt }, &other, &own)?;
     let same = c.apply(BinaryFn::Eq, &other, &own)?;
     let earlier = c.apply(BinaryFn::Lt, &j, &i)?;
     let tie = c.all(&same, &earlier)?;
     let before = c.apply(BinaryFn::Or, &before, &tie)?;
-    let before = c.convert(&before, DType::I64)?;
+    let before = c.convert(&before, DType::I32)?;
     let place = c.reduce(ReduceFn::Sum, &before, &[axis + 1], false)?;
     // For each place the one element of that rank.
     let place = c.unsqueeze(&place, axis)?;
-    let wanted = c.positions(k, DType::I64, axis, rank + 1)?;
+    let wanted = c.positions(k, DType::I32, axis, rank + 1)?;
     let hit = c.apply(BinaryFn::Eq, &place, &wanted)?;
-    let at = c.choose(&hit, &j, &Val::scalar(DType::I64, 0.0))?;
-    c.reduce(ReduceFn::Sum, &at, &[axis + 1], false)
+    let at = c.choose(&hit, &j, &Val::scalar(DType::I32, 0.0))?;
+    let at = c.reduce(ReduceFn::Sum, &at, &[axis + 1], false)?;
+    c.convert(&at, DType::I64)
 }
