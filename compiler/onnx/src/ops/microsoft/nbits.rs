@@ -15,18 +15,7 @@ fn unpacked(c: &mut Call, x: &Val, bits: i64) -> Got<Val> {
     if bits == 8 {
         return Ok(x.clone());
     }
-    let per = 8 / bits;
-    let (mut column, mut shape) = (x.shape().to_vec(), x.shape().to_vec());
-    column.push(Dim::ONE);
-    if let Some(d) = shape.last_mut() {
-        *d = &*d * per;
-    }
-    let column = c.reshape(x, column)?;
-    let shifts = odc_ir::core::TensorType::of(DType::U8, &[per]);
-    let shifts = Val::known(shifts, (0..per).map(|k| crate::import::value::Elem::int(k * bits)).collect());
-    let moved = c.apply(BinaryFn::Shr, &column, &shifts)?;
-    let low = c.with(BinaryFn::BitAnd, &moved, ((1 << bits) - 1) as f64)?;
-    c.reshape(&low, shape)
+    crate::import::packed::unpack(c.build, x, bits as u32)
 }
 
 /// How wide a number is and how many share a scale.
