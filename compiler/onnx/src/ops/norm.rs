@@ -1,5 +1,6 @@
 //! Normalisations and softmax, and Dropout, which does nothing when nobody trains.
 
+use crate::diag::{Code, Fault};
 use crate::import::call::{Call, Got, Out, dtype_number, operand, unsupported_use};
 use crate::import::compose::wide;
 use crate::import::value::{Elem, Val};
@@ -234,10 +235,16 @@ pub fn dropout(c: &mut Call) -> Out {
     c.attrs.ignore(&["seed", "is_test"]);
     let x = c.input(0)?;
     let ratio = f64::from(c.attrs.float_or("ratio", 0.5)?);
-    let ratio = c.opt(1).map_or(Some(ratio), |r| r.const_floats().and_then(|v| v.first().copied()));
-    let training = c.opt(2).is_some_and(|t| !matches!(t.const_ints().as_deref(), Some([0])));
-    if training && ratio != Some(0.0) {
-        return Err(unsupported_use("training mode is not supported").help("export the model for inference (model.eval())"));
+    let training = match c.opt(2) {
+        None => false,
+        Some(t) => c.sizes(&t, "whether it trains")?.iter().any(|v| !v.is(0)),
+    };
+    if training {
+        let unknown = || Fault::new(Code::DataDependentShape, "the ratio must be known when compiling, but depends on data");
+        let ratio = c.opt(1).map_or(Some(vec![ratio]), |r| r.const_floats()).ok_or_else(unknown)?;
+        if ratio.iter().any(|r| *r != 0.0) {
+            return Err(unsupported_use("training mode is not supported").help("export the model for inference (model.eval())"));
+        }
     }
     if !c.has_output(1) {
         return Ok(vec![x]);

@@ -3,7 +3,7 @@
 use crate::net::{Net, attr, close, float, floats, int, one, ramp, run_in, run_one, text, weight};
 use odc_ir::core::TensorValue;
 use odc_onnx::Code;
-use odc_onnx::proto::{AttributeProto, AttributeType};
+use odc_onnx::proto::{AttributeProto, AttributeType, DataType, TensorProto};
 
 fn ints(shape: &[usize], data: &[i64]) -> Option<TensorValue> {
     Some(TensorValue::from_i64(shape, data).unwrap())
@@ -110,7 +110,7 @@ fn dropout_drops_nothing() {
     let y = run_one(13, "Dropout", &[some(0, &[3])], vec![], 2);
     close(&y[0], &ramp(0, &[3]).to_f32());
     assert_eq!(y[1].to_i64(), [1, 1, 1]);
-    let yes = weight("t", &[]);
+    let yes = TensorProto { data_type: Some(DataType::Bool as i32), int32_data: vec![1], name: Some("t".into()), ..Default::default() };
     let training = one(13, "Dropout", &["4"], vec![weight("r", &[]), yes], vec![]);
     assert_eq!(training.result(), "f32[4]");
 }
