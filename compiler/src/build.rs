@@ -10,7 +10,7 @@ use odc_ir::core::Unary;
 use odc_ir::program::{Kernel, Program, verify_program};
 use odc_ir::{graph, loops, tensor};
 use odc_passes::plan::{PlanOptions, SplitError};
-use odc_passes::{Gpu, Machine, compress, expand, fuse, gpu, lower_loop, lower_tensor, merge, plan, schedule};
+use odc_passes::{Gpu, Machine, canonicalise, compress, expand, fuse, gpu, lower_loop, lower_tensor, merge, plan, schedule, unroll};
 
 /// What the targets of one machine share.
 #[derive(Clone, Debug)]
@@ -34,8 +34,14 @@ impl Build {
         report("lowering to tensor ops", 0, 0);
         let failed = |e: lower_tensor::LowerError| CompileError::one(Problem::new("ODC0300", &e).at(&e.loc));
         let tensor = match machine {
-            Machine::Gpu(_) if level > OptLevel::O0 => {
+            Machine::Gpu(_) if level > OptLevel::O0 || graph.funcs.len() > 1 => {
                 let mut graph = graph.clone();
+                if graph.funcs.len() > 1 {
+                    let help = "make the number of iterations known with --dim or --fix, or compile for cpu";
+                    let refused = |e: unroll::UnrollError| CompileError::one(Problem::new("ODC0313", &e).at(&e.loc).help(help));
+                    unroll::unroll(&mut graph).map_err(refused)?;
+                    canonicalise::canonicalise(&mut graph);
+                }
                 merge::merge(&mut graph);
                 passes::renumber(&mut graph);
                 sound(Stage::Canonical, graph::verify(&graph))?;
@@ -107,7 +113,13 @@ pub(crate) fn program(dispatches: &tensor::Module, machine: &Machine, report: Re
 }
 
 fn unplanned(e: plan::PlanError) -> CompileError {
-    CompileError::one(Problem::new("ODC0320", e))
+    match &e {
+        plan::PlanError::Control { loc, .. } => {
+            let help = "make the number of iterations known with --dim, or compile for cpu";
+            CompileError::one(Problem::new("ODC0313", &e).at(loc).help(help))
+        }
+        _ => CompileError::one(Problem::new("ODC0320", e)),
+    }
 }
 
 /// Types and ops that every GPU has, and barriers where invocations depend on each other; verified after each step.

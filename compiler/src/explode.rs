@@ -127,6 +127,7 @@ fn manifest(
     let place = |b: &BufferRef| match b {
         BufferRef::Input(k) => json!({ "input": k }),
         BufferRef::Output(k) => json!({ "output": k }),
+        BufferRef::Local(k) => json!({ "local": k }),
         BufferRef::Arena(k) => json!({ "arena": p.slot(*k).map(|s| number(&s.offset)) }),
         BufferRef::Const { id, offset } => json!({ "weight": index.get(id.0 as usize), "offset": offset }),
     };
@@ -137,6 +138,16 @@ fn manifest(
         }),
         Command::Size { size, from } => json!({ "size": size.to_string(), "from": place(from) }),
         Command::Copy { src, dst, bytes } => json!({ "copy": place(src), "to": place(dst), "bytes": number(bytes) }),
+        Command::If { condition, .. } => json!({ "if": place(condition) }),
+        Command::Else => json!("else"),
+        Command::Loop(l) => json!({
+            "loop": number(&l.trips), "limit": l.limit.as_ref().map(place), "iteration": l.iteration.as_ref().map(place),
+            "while": l.condition.as_ref().map(|c| json!({ "initial": place(&c.initial), "place": place(&c.place) })),
+            "carried": l.carried.iter().map(|c| json!({ "initial": place(&c.initial), "result": place(&c.result),
+                "spare": place(&c.spare), "bytes": number(&c.bytes) })).collect::<Vec<_>>(),
+            "moving": l.moving.iter().map(|m| json!({ "base": place(&m.base), "step": number(&m.step) })).collect::<Vec<_>>(),
+        }),
+        Command::End => json!("end"),
     };
     let port = |port: &Port| json!({ "name": port.name, "dtype": port.ty.dtype.to_string(), "shape": port.ty.shape.iter().map(number).collect::<Vec<_>>() });
     let (features, limits) = match &made.device {

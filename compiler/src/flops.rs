@@ -14,7 +14,7 @@ fn one(op: &Operation) -> Dim {
         Op::Map { axes, body, .. } => points(axes) * steps(body),
         Op::Reduce { axes, raxes, body, epilogue, .. } => points(axes) * (points(raxes) * (steps(body) + 1) + steps(epilogue)),
         Op::Scatter { axes, update, .. } => points(axes) * steps(update),
-        Op::Constant { .. } | Op::View {} | Op::Dispatch { .. } => Dim::ZERO,
+        Op::Constant { .. } | Op::View {} | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => Dim::ZERO,
     }
 }
 

@@ -5,12 +5,13 @@ use crate::progress::silent;
 use crate::{AnyModule, AnyTarget, build};
 use odc_ir::core::{Func, Level, Module};
 use odc_ir::{graph, loops, program, tensor};
-use odc_passes::{Machine, canonicalise, expand, fuse, lower_loop, lower_tensor, merge, plan, schedule};
+use odc_passes::{Machine, canonicalise, expand, fuse, lower_loop, lower_tensor, merge, plan, schedule, unroll};
 
 /// What a pass takes and gives.
 #[derive(Clone, Copy)]
 enum Run {
     Graph(fn(&mut graph::Module)),
+    GraphIfPossible(fn(&mut graph::Module) -> Result<(), String>),
     GraphToTensor(fn(&graph::Module) -> Result<tensor::Module, String>),
     Tensor(fn(&mut tensor::Module)),
     TensorToLoop(fn(&tensor::Module) -> Result<loops::Module, String>),
@@ -28,7 +29,7 @@ impl Pass {
     /// The levels that it takes and gives.
     pub fn levels(&self) -> (&'static str, &'static str) {
         match self.run {
-            Run::Graph(_) => ("graph", "graph"),
+            Run::Graph(_) | Run::GraphIfPossible(_) => ("graph", "graph"),
             Run::GraphToTensor(_) => ("graph", "tensor"),
             Run::Tensor(_) => ("tensor", "tensor"),
             Run::TensorToLoop(_) => ("tensor", "loop"),
@@ -43,6 +44,10 @@ impl Pass {
                 f(&mut m);
                 AnyModule::Graph(m)
             }
+            (Run::GraphIfPossible(f), AnyModule::Graph(mut m)) => {
+                f(&mut m)?;
+                AnyModule::Graph(m)
+            }
             (Run::GraphToTensor(f), AnyModule::Graph(m)) => AnyModule::Tensor(f(&m)?),
             (Run::Tensor(f), AnyModule::Tensor(mut m)) => {
                 f(&mut m);
@@ -54,7 +59,16 @@ impl Pass {
                 f(&mut m);
                 AnyModule::Loop(m)
             }
-            (Run::Graph(_) | Run::GraphToTensor(_) | Run::Tensor(_) | Run::TensorToLoop(_) | Run::Loop(_) | Run::TensorToProgram(_), m) => {
+            (
+                Run::Graph(_)
+                | Run::GraphIfPossible(_)
+                | Run::GraphToTensor(_)
+                | Run::Tensor(_)
+                | Run::TensorToLoop(_)
+                | Run::Loop(_)
+                | Run::TensorToProgram(_),
+                m,
+            ) => {
                 return Err(format!("`{}` takes {} IR, this is {} IR", self.name, self.levels().0, m.level()));
             }
         };
@@ -109,6 +123,11 @@ pub const PASSES: &[Pass] = &[
 
 /// The GPU's way from the graph to the program, likewise in order.
 pub const GPU_PASSES: &[Pass] = &[
+    Pass {
+        name: "unroll",
+        about: "loops and branches as straight code",
+        run: Run::GraphIfPossible(|m| unroll::unroll(m).map_err(|e| format!("ODC0313: {e}"))),
+    },
     Pass { name: "merge", about: "products of one tensor with several weights as one", run: Run::Graph(|m| _ = merge::merge(m)) },
     Pass {
         name: "lower_tensor",

@@ -106,7 +106,7 @@ impl Uses {
                     let args = args.filter(|(_, v)| uses.values.contains(v)).map(|(a, _)| *a).collect();
                     uses.dispatches.push((at, args));
                 }
-                Op::Map { .. } | Op::Reduce { .. } | Op::Scatter { .. } if reads => uses.escapes = true,
+                Op::Map { .. } | Op::Reduce { .. } | Op::Scatter { .. } | Op::If { .. } | Op::Loop { .. } if reads => uses.escapes = true,
                 _ => {}
             }
         }
@@ -129,7 +129,7 @@ impl Uses {
             match &op.op {
                 Op::Map { body, .. } => tolerant(body, &read),
                 Op::Reduce { body, epilogue, kind, .. } => !kind.is_arg() && tolerant(body, &read) && tolerant(epilogue, &read),
-                Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => {
+                Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => {
                     !op.operands.iter().any(|v| args.contains(v))
                 }
             }
@@ -148,7 +148,7 @@ impl Uses {
                 match &mut op.op {
                     Op::Map { body, .. } => *body = widened(body, &read),
                     Op::Reduce { body, epilogue, .. } => (*body, *epilogue) = (widened(body, &read), widened(epilogue, &read)),
-                    Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => {}
+                    Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => {}
                 }
             }
         }

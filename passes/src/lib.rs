@@ -12,5 +12,6 @@ pub mod machine;
 pub mod merge;
 pub mod plan;
 pub mod schedule;
+pub mod unroll;
 
 pub use machine::{Coop, Gpu, Machine};

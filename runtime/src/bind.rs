@@ -1,14 +1,14 @@
 //! Binding: from input shapes to a plan, in which every size and offset is a checked number. Made once for a set of
 //! shapes; running a plan needs no check any more.
 
-use crate::{RunError, TensorView, artifact::Loaded, memory::ALIGN};
+use crate::{RunError, TensorView, artifact::Loaded, control::LoopPlan, memory::ALIGN};
 use alloc::{
     format,
     string::{String, ToString},
     vec::Vec,
 };
 use core::ops::Range;
-use odc_format::{BufferRef, Command, DType, Manifest, Slot, TensorInfo};
+use odc_format::{BufferRef, Command, DType, Manifest, Slot, TensorInfo, structure};
 
 /// A buffer whose place is known.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +18,8 @@ pub(crate) enum Place {
     Weight(usize),
     /// Offset in the arena.
     Arena(usize),
+    /// What a loop around says.
+    Local(usize),
 }
 
 #[derive(Debug)]
@@ -39,6 +41,22 @@ pub(crate) enum Step {
         index: usize,
         from: Place,
     },
+    /// On to the next step, or to step `otherwise`.
+    If {
+        condition: Place,
+        otherwise: usize,
+    },
+    Goto(usize),
+    /// On to the body, or to step `after`.
+    Loop {
+        index: usize,
+        after: usize,
+    },
+    /// Back to step `body`, or on.
+    Next {
+        index: usize,
+        body: usize,
+    },
 }
 
 #[derive(Debug)]
@@ -55,6 +73,11 @@ pub(crate) struct Plan {
     key: Vec<usize>,
     pub input_bytes: Vec<usize>,
     pub steps: Vec<Step>,
+    pub loops: Vec<LoopPlan>,
+    /// Of each command: where its body ends, or begins.
+    partner: Vec<usize>,
+    /// Bytes that each local is.
+    pub locals: Vec<usize>,
     pub buffers: Vec<Place>,
     pub dims: Vec<i64>,
     pub outputs: Vec<OutputPlan>,
@@ -93,6 +116,9 @@ impl Plan {
             key: (0..manifest.inputs.len()).flat_map(|i| input(i).shape.iter().copied()).collect(),
             input_bytes: Vec::new(),
             steps: Vec::new(),
+            loops: Vec::new(),
+            partner: structure(&model.target.commands, |_, _| {}).map_err(|what| RunError::BadPlan { what })?.partner,
+            locals: Vec::new(),
             buffers: Vec::new(),
             dims: Vec::new(),
             outputs: Vec::new(),
@@ -163,13 +189,38 @@ impl Plan {
         plan.output_shapes.clear();
         let too_large = |what: &str| RunError::TooLarge { what: what.to_string() };
         let mut said = 0;
+        plan.locals.clear();
+        let mut loops = core::mem::take(&mut plan.loops);
+        let mut bound = 0;
         for (at, command) in model.target.commands.iter().enumerate() {
-            let step = plan.step(&sizes, command, &mut said).map_err(|e| match e {
+            let partner = plan.partner.get(at).copied().unwrap_or(at);
+            let step = match command {
+                Command::If { condition } => {
+                    plan.place(&sizes, *condition, 1).map(|condition| Step::If { condition, otherwise: partner + 1 })
+                }
+                Command::Else => Ok(Step::Goto(partner + 1)),
+                Command::Loop(l) => {
+                    if loops.len() == bound {
+                        loops.push(LoopPlan::default());
+                    }
+                    bound += 1;
+                    let made = loops.get_mut(bound - 1).map_or(Ok(()), |made| made.bind(plan, &sizes, l, at));
+                    plan.locals.extend(loops.get(bound - 1).into_iter().flat_map(LoopPlan::rooms));
+                    made.map(|()| Step::Loop { index: bound - 1, after: partner + 1 })
+                }
+                Command::End => Ok(match loops.iter().position(|l| l.is_at(partner)) {
+                    Some(index) => Step::Next { index, body: partner + 1 },
+                    None => Step::Goto(at + 1),
+                }),
+                Command::Dispatch(_) | Command::Copy { .. } | Command::Size { .. } => plan.step(&sizes, command, &mut said),
+            };
+            let step = step.map_err(|e| match e {
                 RunError::BadPlan { what } => RunError::BadPlan { what: format!("command {at}: {what}") },
                 other => other,
             })?;
             plan.steps.push(step);
         }
+        plan.loops = loops;
         for (info, &buffer) in manifest.outputs.iter().zip(&model.target.outputs) {
             let start = plan.output_shapes.len();
             for &dim in &info.shape {
@@ -210,11 +261,12 @@ impl Plan {
                 *said += 1;
                 Ok(Step::Size { index: *said - 1, from: self.place(sizes, *from, size_of::<i64>())? })
             }
+            Command::If { .. } | Command::Else | Command::Loop(_) | Command::End => Ok(Step::Goto(self.steps.len() + 1)),
         }
     }
 
     /// Where a buffer starts, when at least `bytes` bytes are there.
-    fn place(&self, sizes: &Sizes, buffer: BufferRef, bytes: usize) -> Result<Place, RunError> {
+    pub(crate) fn place(&self, sizes: &Sizes, buffer: BufferRef, bytes: usize) -> Result<Place, RunError> {
         let fits = |what: &str, offset: usize, room: usize| match offset.checked_add(bytes) {
             Some(end) if end <= room => Ok(offset),
             _ => Err(RunError::BadPlan { what: format!("{bytes} bytes at {offset} of {what}, which has {room}") }),
@@ -222,6 +274,10 @@ impl Plan {
         match buffer {
             // Validation keeps it out of CPU programs.
             BufferRef::Output(k) => Err(RunError::BadPlan { what: format!("output {k} has no memory of its own") }),
+            BufferRef::Local(k) => {
+                let room = self.locals.get(k as usize).copied().unwrap_or(0);
+                fits("a loop's buffer", 0, room).map(|_| Place::Local(k as usize))
+            }
             BufferRef::Input(i) => {
                 let room = self.input_bytes.get(i as usize).copied().unwrap_or(0);
                 fits("an input", 0, room).map(|_| Place::Input(i as usize))

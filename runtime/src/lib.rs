@@ -24,6 +24,7 @@ compile_error!("artifacts hold little-endian data; big-endian machines are not s
 mod artifact;
 mod bind;
 mod code;
+mod control;
 mod cpu;
 mod error;
 #[cfg(feature = "wgpu")]

@@ -2,7 +2,8 @@
 
 use crate::{
     Artifact, KernelFn, LoadError, RunError, TensorView,
-    bind::{Place, Plan, Step, check_dtype, check_length, check_rank, describe, describe_inputs, order_inputs},
+    bind::{Plan, Step, check_dtype, check_length, check_rank, describe, describe_inputs, order_inputs},
+    control::{Control, Places},
     memory::Block,
     pool::Pool,
 };
@@ -55,6 +56,7 @@ pub struct Session {
     inputs: Vec<*const u8>,
     /// Buffers of the dispatch that runs.
     buffers: Vec<*mut u8>,
+    control: Control,
 }
 
 // SAFETY: the pointers are only used during a run, for which the session is borrowed mutably.
@@ -100,6 +102,7 @@ impl Session {
             order: Vec::with_capacity(inputs),
             inputs: Vec::with_capacity(inputs),
             buffers: Vec::new(),
+            control: Control::default(),
         })
     }
 
@@ -176,19 +179,37 @@ impl Session {
         }
         let places = Places { weights: model.weights().as_ptr(), arena: self.arena.ptr(), inputs: &self.inputs };
         let scratch = self.arena.ptr().wrapping_add(arena_space(plan.arena).unwrap_or(0));
+        let control = &mut self.control;
+        control.prepare(plan);
         let mut at = 0;
         while let Some(step) = plan.steps.get(at) {
             at += 1;
             match step {
                 Step::Size { index, from } => {
-                    let (index, from) = (*index, places.get(*from).cast::<i64>());
+                    let (index, from) = (*index, control.get(&places, *from).cast::<i64>());
                     // SAFETY: binding found eight bytes inside its memory; inputs are aligned to their elements, the rest better.
                     let value = unsafe { from.read_unaligned() };
                     plan.say(model, index, value, &input)?;
                 }
+                Step::If { condition, otherwise } => {
+                    if !control.bool(&places, *condition) {
+                        at = *otherwise;
+                    }
+                }
+                Step::Goto(to) => at = *to,
+                Step::Loop { index, after } => {
+                    if !control.begin(plan, &places, *index) {
+                        at = *after;
+                    }
+                }
+                Step::Next { index, body } => {
+                    if control.next(plan, &places, *index) {
+                        at = *body;
+                    }
+                }
                 Step::Copy { src, dst, bytes } => {
                     // SAFETY: binding found both inside their memory; the destination is in the arena.
-                    unsafe { core::ptr::copy(places.get(*src), places.get(*dst), *bytes) };
+                    unsafe { core::ptr::copy(control.get(&places, *src), control.get(&places, *dst), *bytes) };
                 }
                 Step::Dispatch { grid: 0, .. } => {}
                 Step::Dispatch { kernel, buffers, dims, grid, grain } => {
@@ -197,7 +218,7 @@ impl Session {
                         continue;
                     };
                     self.buffers.clear();
-                    self.buffers.extend(places_of.iter().map(|&p| places.get(p)));
+                    self.buffers.extend(places_of.iter().map(|&p| control.get(&places, p)));
                     let call = Call {
                         kernel,
                         buffers: self.buffers.as_ptr(),
@@ -239,6 +260,7 @@ impl Session {
                 let plan = Plan::new(&self.artifact.0, input)?;
                 self.buffers.clear();
                 self.buffers.reserve(plan.max_buffers);
+                self.control.prepare(&plan);
                 self.plans.truncate(PLANS - 1);
                 self.plans.insert(0, plan);
             }
@@ -271,23 +293,6 @@ fn arena_space(arena: usize) -> Option<usize> {
     arena.checked_next_multiple_of(crate::memory::ALIGN)
 }
 
-struct Places<'a> {
-    weights: *const u8,
-    arena: *mut u8,
-    inputs: &'a [*const u8],
-}
-
-impl Places<'_> {
-    /// Binding has checked the offsets. Kernels do not write to inputs and weights.
-    fn get(&self, place: Place) -> *mut u8 {
-        match place {
-            Place::Input(i) => self.inputs.get(i).map_or(core::ptr::null_mut(), |p| p.cast_mut()),
-            Place::Weight(at) => self.weights.wrapping_add(at).cast_mut(),
-            Place::Arena(at) => self.arena.wrapping_add(at),
-        }
-    }
-}
-
 /// The results of a run, in the manifest's order.
 pub struct Outputs<'s> {
     session: &'s Session,
@@ -314,7 +319,7 @@ impl<'s> Outputs<'s> {
         let info = session.artifact.0.manifest.outputs.get(index)?;
         let weights = session.artifact.0.weights().as_ptr();
         let places = Places { weights, arena: session.arena.ptr(), inputs: &session.inputs };
-        let data: &'s [u8] = match (output.bytes, places.get(output.place)) {
+        let data: &'s [u8] = match (output.bytes, session.control.get(&places, output.place)) {
             (0, _) => &[],
             // SAFETY: binding found the bytes inside their memory, which is borrowed for 's: the arena and the weights
             // through the session, inputs by `run`'s signature.

@@ -106,6 +106,14 @@ impl Fault {
     }
 }
 
+impl Diagnostic {
+    /// As [`Fault::fixable`].
+    pub fn fixable(self, inputs: Vec<String>) -> Diagnostic {
+        let f = Fault { code: self.code, message: self.message, help: self.help, inputs: self.inputs }.fixable(inputs);
+        Diagnostic { message: f.message, help: f.help, inputs: f.inputs, ..self }
+    }
+}
+
 /// One problem of a model, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {

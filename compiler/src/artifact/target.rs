@@ -7,7 +7,8 @@ use crate::problem::Problem;
 use crate::target::AnyTarget;
 use odc_backend::{GpuCode, GpuTarget, KernelCode};
 use odc_format::{
-    Access, Arch, BufferRef, Code, Command, Device, Dispatch, GpuKernel, GpuLimits, KERNEL_ALIGN, Kernel, Language, TargetProgram,
+    Access, Arch, BufferRef, Carried, Code, Command, Device, Dispatch, GpuKernel, GpuLimits, KERNEL_ALIGN, Kernel, Language, Loop,
+    LoopCondition, Moving, TargetProgram,
 };
 use odc_ir::program::{self, Program};
 use std::collections::BTreeSet;
@@ -120,6 +121,34 @@ impl Assembly<'_> {
             program::Command::Copy { src, dst, bytes } => {
                 Command::Copy { src: self.place(src)?, dst: self.place(dst)?, bytes: self.sizes.slot(bytes)? }
             }
+            program::Command::If { condition, .. } => Command::If { condition: self.place(condition)? },
+            program::Command::Else => Command::Else,
+            program::Command::Loop(l) => Command::Loop(self.loops(l)?),
+            program::Command::End => Command::End,
+        })
+    }
+
+    fn loops(&mut self, l: &program::Loop) -> Result<Loop, Problem> {
+        let condition = match &l.condition {
+            Some(c) => Some(LoopCondition { initial: self.place(&c.initial)?, place: self.place(&c.place)? }),
+            None => None,
+        };
+        let mut carried = vec![];
+        for c in &l.carried {
+            let (initial, result, spare) = (self.place(&c.initial)?, self.place(&c.result)?, self.place(&c.spare)?);
+            carried.push(Carried { initial, result, spare, bytes: self.sizes.slot(&c.bytes)? });
+        }
+        let mut moving = vec![];
+        for m in &l.moving {
+            moving.push(Moving { base: self.place(&m.base)?, step: self.sizes.slot(&m.step)?, written: m.written });
+        }
+        Ok(Loop {
+            trips: self.sizes.slot(&l.trips)?,
+            limit: l.limit.as_ref().map(|b| self.place(b)).transpose()?,
+            condition,
+            iteration: l.iteration.as_ref().map(|b| self.place(b)).transpose()?,
+            carried,
+            moving,
         })
     }
 
@@ -128,6 +157,7 @@ impl Assembly<'_> {
         Ok(match b {
             program::BufferRef::Input(k) => BufferRef::Input(*k),
             program::BufferRef::Output(k) => BufferRef::Output(*k),
+            program::BufferRef::Local(k) => BufferRef::Local(*k),
             program::BufferRef::Const { id, offset } => {
                 BufferRef::Weight { index: self.weights.index(self.at, *id).ok_or_else(missing)?, offset: *offset }
             }

@@ -149,7 +149,14 @@ fn verify(
 ) -> Result<Vec<Row>, Failure> {
     let manifest = device.manifest();
     let out_names: Vec<_> = manifest.outputs.iter().map(|t| t.name.clone()).collect();
-    let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
+    // Some tools write a scalar as a tensor of one element.
+    let is_scalar = |name: &str| manifest.inputs.iter().any(|i| i.name == name && i.shape.is_empty());
+    let mut views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
+    for (name, v) in &mut views {
+        if v.shape == [1] && is_scalar(name) {
+            v.shape = &[];
+        }
+    }
     let outputs = device.run(&views).map_err(|e| in_set(e, set))?;
     if set.outputs.is_empty() {
         return Err(Problem::bad_file(&set.folder, "it holds no output_0.pb to compare with").into());

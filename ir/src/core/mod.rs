@@ -1,6 +1,7 @@
 //! The kernel under all three levels: dims, types, values, blocks, op tables, text, verification. It knows no op.
 
 mod attr;
+pub(crate) mod control;
 mod counts;
 mod dim;
 mod dtype;
@@ -19,6 +20,7 @@ mod value;
 mod verify;
 
 pub use attr::Attr;
+pub use control::{Callee, LoopForm, LoopOperands, check_if, check_loop};
 pub use counts::{at_ends, counted, counts_of, size_of_result, size_result_name};
 pub use dim::{Atom, Dim, DimError, MAX_TERMS, Monomial, Sym, checked_floordiv};
 pub use dtype::{DType, Scalar};

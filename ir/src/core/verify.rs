@@ -22,11 +22,14 @@ pub type Check<L> = fn(&Module<L>, &Func<L>, &Operation<L>) -> Result<(), String
 /// All broken rules of a module, in order.
 pub fn verify<L: Level>(m: &Module<L>, check: Check<L>) -> Vec<VerifyError> {
     let mut errors = vec![];
-    for f in &m.funcs {
+    for (k, f) in m.funcs.iter().enumerate() {
         let mut v = Verifier { m, f, check, defined: vec![false; f.types.len()], errors: &mut errors };
         v.block(&f.body, "func");
         if f.param_names.len() != f.body.args.len() || f.result_names.len() != f.body.yields.len() {
             v.fail("func", &Loc::none(), "every parameter and every result needs a name".into());
+        }
+        if m.funcs.iter().take(k).any(|g| g.name == f.name) {
+            v.fail("func", &Loc::none(), "another function has this name".into());
         }
     }
     errors

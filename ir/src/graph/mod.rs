@@ -1,11 +1,13 @@
 //! Graph IR: what the model means. ONNX-like operations on whole tensors, sizes as dims, no layout and no schedule.
 
+mod calls;
 pub mod infer;
 pub mod interp;
 mod ops;
 mod verify;
 
 pub use crate::core::TensorType;
+pub use calls::{callees, drop_uncalled, drop_unused_constants};
 pub use ops::*;
 pub use verify::{check, verify};
 

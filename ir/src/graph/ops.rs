@@ -1,7 +1,7 @@
 //! The graph ops, one row each: mnemonic, operands, results, regions, effect, attributes. Shapes that ONNX passes as tensors are
 //! dims in attributes or in the result type. See `infer` for each op's typing rule and `interp` for its meaning.
 
-use crate::core::{ConstId, Dim};
+use crate::core::{Callee, ConstId, Dim, LoopForm};
 use crate::{attr_enum, ops};
 
 attr_enum! {
@@ -145,4 +145,8 @@ ops! {
     Suppress "suppress" (4, 4) -> (1, 1) [0, 0] Pure {}
     /// Keeps the upper (`j - i >= k`) or the lower (`j - i <= k`) triangle of the last two axes, zero elsewhere.
     Trilu "trilu" (1, 1) -> (1, 1) [0, 0] Pure { upper: bool, k: i64 }
+    /// A bool, then what both functions take: the results of `then` or of `otherwise`.
+    If "if" (1, MANY) -> (1, MANY) [0, 0] Pure { then: Callee, otherwise: Callee }
+    /// The body at most `trips` times: operands, parameters and results are as `form` says (see `LoopForm`).
+    Loop "loop" (0, MANY) -> (1, MANY) [0, 0] Pure { body: Callee, trips: Dim, form: LoopForm }
 }

@@ -1,7 +1,7 @@
 //! The reference runner: executes a program's commands on one block of bytes. What is not alive is poisoned (all bits set: NaN in
 //! every float), so that a wrong lifetime or a wrong place shows in the results.
 
-use super::{BufferRef, Command, Life, Program, lives};
+use super::{BufferRef, Command, Life, Loop, Program, lives, structure};
 use crate::core::{Binding, Dim, InterpError, TensorValue, bind_inputs, counted, counts_of};
 use crate::loops::Func;
 use crate::loops::interp::{Run, SUBGROUP, call};
@@ -30,11 +30,7 @@ pub fn run_with(p: &Program, inputs: &[(String, TensorValue)], call: CallKernel<
     }
     let mut m = Memory::new(p, binding, &inputs)?;
     let lives = lives(p);
-    for (at, c) in p.commands.iter().enumerate() {
-        m.poison(&lives, |life| life.start == at)?;
-        m.command(c, call)?;
-        m.poison(&lives, |life| life.end == at)?;
-    }
+    m.commands(&lives, call)?;
     let constant = m.bytes.get(..m.constant.len()) == Some(m.constant.as_slice());
     if !constant {
         return Err(fail("program", "a command wrote to an input or a constant"));
@@ -53,6 +49,15 @@ struct Memory<'p> {
     outputs: Vec<Range<usize>>,
     /// What lies before the arena, as it was.
     constant: Vec<u8>,
+    /// What the loops around say now.
+    locals: Vec<Range<usize>>,
+}
+
+/// A loop that runs.
+struct Frame {
+    at: usize,
+    iteration: i64,
+    trips: i64,
 }
 
 fn fail(op: &str, message: impl Into<String>) -> InterpError {
@@ -84,7 +89,7 @@ impl<'p> Memory<'p> {
         all = all.next_multiple_of(super::ALIGN as usize);
         let mut bytes = constant.clone();
         bytes.resize(all, POISON);
-        Ok(Memory { p, binding, bytes, inputs, consts, outputs, constant })
+        Ok(Memory { p, binding, bytes, inputs, consts, outputs, constant, locals: vec![] })
     }
 
     fn range(&self, b: BufferRef) -> Result<Range<usize>, InterpError> {
@@ -104,6 +109,7 @@ impl<'p> Memory<'p> {
                 Ok(start.ok_or_else(missing)?..end.ok_or_else(missing)?)
             }
             BufferRef::Output(k) => self.outputs.get(k as usize).cloned().ok_or_else(missing),
+            BufferRef::Local(k) => self.locals.get(k as usize).cloned().ok_or_else(missing),
         }
     }
 
@@ -117,8 +123,137 @@ impl<'p> Memory<'p> {
         Ok(())
     }
 
+    fn commands(&mut self, lives: &[Option<Life>], call: CallKernel<'_>) -> Result<(), InterpError> {
+        let p = self.p;
+        let structure = structure(&p.commands).map_err(|e| fail("program", e))?;
+        let partner = |at: usize| structure.partner.get(at).copied().unwrap_or(at);
+        let mut frames: Vec<Frame> = vec![];
+        let mut at = 0;
+        while let Some(c) = p.commands.get(at) {
+            let mut next = at + 1;
+            let start = at;
+            self.poison(lives, |life| life.start == start)?;
+            match c {
+                Command::If { condition, .. } => {
+                    if !self.bool(*condition)? {
+                        next = partner(at) + 1;
+                    }
+                }
+                Command::Else => next = partner(at) + 1,
+                Command::Loop(l) => {
+                    let frame = self.begin(l, at)?;
+                    if self.iterate(l, &frame)? {
+                        frames.push(frame);
+                    } else {
+                        at = partner(at);
+                        next = at + 1;
+                        self.finish(l)?;
+                    }
+                }
+                Command::End => {
+                    let of = partner(at);
+                    if let (Some(Command::Loop(l)), Some(frame)) = (p.commands.get(of), frames.last_mut().filter(|f| f.at == of)) {
+                        frame.iteration += 1;
+                        for c in &l.carried {
+                            self.turn(c)?;
+                        }
+                        if self.iterate(l, frame)? {
+                            at = of + 1;
+                            continue;
+                        }
+                        frames.pop();
+                        self.finish(l)?;
+                    }
+                }
+                Command::Dispatch { .. } | Command::Copy { .. } | Command::Size { .. } => self.command(c, call)?,
+            }
+            let end = at;
+            self.poison(lives, |life| life.end == end)?;
+            at = next;
+        }
+        Ok(())
+    }
+
+    fn bool(&self, b: BufferRef) -> Result<bool, InterpError> {
+        let at = self.range(b)?.start;
+        self.bytes.get(at).map(|x| *x != 0).ok_or_else(|| fail("condition", format!("{b} has no byte")))
+    }
+
+    fn local(&mut self, k: u32, r: Range<usize>) {
+        let k = k as usize;
+        if self.locals.len() <= k {
+            self.locals.resize(k + 1, 0..0);
+        }
+        if let Some(slot) = self.locals.get_mut(k) {
+            *slot = r;
+        }
+    }
+
+    fn begin(&mut self, l: &Loop, at: usize) -> Result<Frame, InterpError> {
+        let mut trips = self.binding.eval(&l.trips)?;
+        if let Some(limit) = l.limit {
+            let from = self.range(limit)?.start;
+            let bytes = self.bytes.get(from..from + 8).and_then(|b| b.try_into().ok()).map(i64::from_le_bytes);
+            trips = trips.min(bytes.ok_or_else(|| fail("loop", "its limit is no i64"))?);
+        }
+        if let Some(c) = &l.condition {
+            let (from, to) = (self.range(c.initial)?.start, self.range(c.place)?.start);
+            self.bytes.copy_within(from..from + 1, to);
+        }
+        for c in &l.carried {
+            let first = if Loop::starts_at_result(trips) { c.result } else { c.spare };
+            let (current, next) = (self.range(c.initial)?, self.range(first)?);
+            self.local(c.current, current);
+            self.local(c.next, next);
+        }
+        Ok(Frame { at, iteration: 0, trips })
+    }
+
+    /// What was written is read next, and what was read is written next: the result and the spare place in turn.
+    fn turn(&mut self, c: &super::Carried) -> Result<(), InterpError> {
+        let written = self.locals.get(c.next as usize).cloned().unwrap_or(0..0);
+        let (result, spare) = (self.range(c.result)?, self.range(c.spare)?);
+        let next = if written == result { spare } else { result };
+        self.local(c.current, written);
+        self.local(c.next, next);
+        Ok(())
+    }
+
+    /// Makes the next iteration ready; is there one?
+    fn iterate(&mut self, l: &Loop, frame: &Frame) -> Result<bool, InterpError> {
+        let holds = l.condition.as_ref().map_or(Ok(true), |c| self.bool(c.place))?;
+        if frame.iteration >= frame.trips || !holds {
+            return Ok(false);
+        }
+        if let Some(b) = l.iteration {
+            let to = self.range(b)?.start;
+            if let Some(bytes) = self.bytes.get_mut(to..to + 8) {
+                bytes.copy_from_slice(&frame.iteration.to_le_bytes());
+            }
+        }
+        for m in &l.moving {
+            let (base, step) = (self.range(m.base)?, self.binding.size(&m.step)?);
+            let begin = usize::try_from(frame.iteration).ok().and_then(|i| i.checked_mul(step)).and_then(|o| o.checked_add(base.start));
+            let place = begin.and_then(|b| Some(b..b.checked_add(step)?)).filter(|r| r.end <= base.end);
+            self.local(m.local, place.ok_or_else(|| fail("loop", format!("iteration {} leaves {}", frame.iteration, m.base)))?);
+        }
+        Ok(true)
+    }
+
+    /// Carried values to where they are read from.
+    fn finish(&mut self, l: &Loop) -> Result<(), InterpError> {
+        for c in &l.carried {
+            let (from, to, n) = (self.range(BufferRef::Local(c.current))?, self.range(c.result)?, self.binding.size(&c.bytes)?);
+            if from != to {
+                self.bytes.copy_within(from.start..from.start + n, to.start);
+            }
+        }
+        Ok(())
+    }
+
     fn command(&mut self, c: &Command, call: CallKernel<'_>) -> Result<(), InterpError> {
         match c {
+            Command::If { .. } | Command::Else | Command::Loop(_) | Command::End => Ok(()),
             Command::Dispatch { kernel, buffers, dims, grid, scratch, bytes, loc, .. } => {
                 let func = self.p.kernels.get(*kernel as usize);
                 let func = func.ok_or_else(|| fail("dispatch", format!("kernel {kernel} does not exist")))?;

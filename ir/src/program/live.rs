@@ -1,6 +1,6 @@
 //! From when to when each slot of a program holds something that is still needed, in commands.
 
-use super::{BufferRef, Program};
+use super::{BufferRef, Program, structure};
 
 /// Positions of commands: written first at `start`, needed last at `end` (inclusive). An output is needed at `commands.len()`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,14 +19,18 @@ impl Life {
     }
 }
 
-/// The life of every slot, by number; `None` for slots that nothing writes.
+/// The life of every slot, by number; `None` for slots that nothing writes. What a loop's body uses from before it lives until the
+/// loop's end.
 pub fn lives(program: &Program) -> Vec<Option<Life>> {
     let mut lives: Vec<Option<Life>> = vec![None; program.slots.len()];
+    let mut loops = structure(&program.commands).map(|s| s.loops).unwrap_or_default();
+    loops.sort_unstable();
     let mut touch = |b: &BufferRef, at: usize, write: bool| {
         let BufferRef::Arena(k) = b else { return };
+        let outside = |start: usize| loops.iter().find(|(from, to)| start <= *from && *from <= at && at <= *to).map_or(at, |(_, to)| *to);
         match lives.get_mut(*k as usize) {
-            Some(Some(life)) => life.end = at,
-            Some(life) if write => *life = Some(Life { start: at, end: at }),
+            Some(Some(life)) => life.end = life.end.max(outside(life.start)),
+            Some(life) if write => *life = Some(Life { start: at, end: outside(at) }),
             Some(None) | None => {}
         }
     };

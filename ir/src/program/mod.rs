@@ -1,12 +1,14 @@
 //! The program: what a runtime does, in order. Kernels in loop IR, commands that run them on buffers, and one arena in which
 //! every buffer has its place; all sizes are expressions of the dims. It becomes the artifact's command list.
 
+mod control;
 mod interp;
 mod live;
 mod shape;
 mod text;
 mod verify;
 
+pub use control::{Carried, Condition, Loop, Moving, Structure, structure};
 pub use interp::{CallKernel, run, run_with};
 pub use live::{Life, lives};
 pub use shape::{Reg, ShapeCode, ShapeCodeError, ShapeInstr};
@@ -55,13 +57,15 @@ pub enum BufferRef {
     Arena(u32),
     /// The memory of output k, outside of the arena: the caller's, or the session's.
     Output(u32),
+    /// What a loop around the command says at each iteration: see [`Loop`].
+    Local(u32),
 }
 
 impl BufferRef {
     /// Is it memory that commands write?
     pub fn is_written(&self) -> bool {
         match self {
-            BufferRef::Arena(_) | BufferRef::Output(_) => true,
+            BufferRef::Arena(_) | BufferRef::Output(_) | BufferRef::Local(_) => true,
             BufferRef::Input(_) | BufferRef::Const { .. } => false,
         }
     }
@@ -114,6 +118,15 @@ pub enum Command {
         size: Dim,
         from: BufferRef,
     },
+    /// The commands up to its `Else` if the bool there holds, otherwise those from there to its `End`.
+    If {
+        condition: BufferRef,
+        loc: Loc,
+    },
+    Else,
+    Loop(Loop),
+    /// Of the innermost `Else` or `Loop` that has none yet.
+    End,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -137,12 +150,28 @@ pub struct Program {
 }
 
 impl Command {
-    /// The buffers that it reads, then those that it writes.
-    pub fn accesses(&self) -> (&[BufferRef], &[BufferRef]) {
+    /// Every size that it speaks of.
+    pub fn sizes(&self) -> Vec<&Dim> {
         match self {
-            Command::Dispatch { buffers, reads, .. } => buffers.split_at((*reads as usize).min(buffers.len())),
-            Command::Copy { src, dst, .. } => (std::slice::from_ref(src), std::slice::from_ref(dst)),
-            Command::Size { from, .. } => (std::slice::from_ref(from), &[]),
+            Command::Dispatch { dims, grid, grain, scratch, bytes, .. } => dims.iter().chain(bytes).chain([grid, grain, scratch]).collect(),
+            Command::Copy { bytes, .. } => vec![bytes],
+            Command::Size { size, .. } => vec![size],
+            Command::Loop(l) => l.sizes().collect(),
+            Command::If { .. } | Command::Else | Command::End => vec![],
+        }
+    }
+    /// The buffers that it reads, then those that it writes.
+    pub fn accesses(&self) -> (Vec<BufferRef>, Vec<BufferRef>) {
+        match self {
+            Command::Dispatch { buffers, reads, .. } => {
+                let (reads, writes) = buffers.split_at((*reads as usize).min(buffers.len()));
+                (reads.to_vec(), writes.to_vec())
+            }
+            Command::Copy { src, dst, .. } => (vec![*src], vec![*dst]),
+            Command::Size { from, .. } => (vec![*from], vec![]),
+            Command::If { condition, .. } => (vec![*condition], vec![]),
+            Command::Loop(l) => l.accesses(),
+            Command::Else | Command::End => (vec![], vec![]),
         }
     }
 }
@@ -184,7 +213,7 @@ impl Program {
         let ranges = self.ranges();
         self.commands.iter().fold(Dim::ZERO, |most, c| match c {
             Command::Dispatch { kernel, scratch, .. } if *kernel == k => larger(&ranges, &most, scratch),
-            Command::Dispatch { .. } | Command::Copy { .. } | Command::Size { .. } => most,
+            _ => most,
         })
     }
     /// Which buffers of kernel `k` lie where kernels write, in any of its dispatches. A machine that binds buffers with a mode must
@@ -210,7 +239,7 @@ impl Program {
     pub fn kernel_loc(&self, k: u32) -> Loc {
         self.commands.iter().fold(Loc::none(), |all, c| match c {
             Command::Dispatch { kernel, loc, .. } if *kernel == k => all.fuse(loc),
-            Command::Dispatch { .. } | Command::Copy { .. } | Command::Size { .. } => all,
+            _ => all,
         })
     }
 }

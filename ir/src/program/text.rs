@@ -14,6 +14,8 @@
 //! }
 //! ```
 
+mod control;
+
 use super::{BufferRef, Check, Command, Port, Program, Slot};
 use crate::core::{
     Attr, Blobs, ConstId, Loc, ParseError, Parser, TensorType, Type, parse_declarations, parse_func, print_declarations, print_func,
@@ -28,6 +30,7 @@ impl Display for BufferRef {
             BufferRef::Const { id, offset } => write!(f, "#{} + {offset}", id.0),
             BufferRef::Arena(k) => write!(f, "slot {k}"),
             BufferRef::Output(k) => write!(f, "out {k}"),
+            BufferRef::Local(k) => write!(f, "local {k}"),
         }
     }
 }
@@ -48,9 +51,9 @@ impl Display for Command {
         match self {
             Command::Dispatch { kernel, dims, grid, grain, scratch, bytes, loc, .. } => {
                 write!(f, "dispatch {kernel} (")?;
-                list(f, reads)?;
+                list(f, &reads)?;
                 f.write_str(") -> (")?;
-                list(f, writes)?;
+                list(f, &writes)?;
                 f.write_str(") dims [")?;
                 list(f, dims)?;
                 write!(f, "] grid {grid} grain {grain} scratch {scratch}")?;
@@ -59,17 +62,29 @@ impl Display for Command {
                     list(f, bytes)?;
                     f.write_str("]")?;
                 }
-                if !loc.0.is_empty() {
-                    f.write_str(" loc(")?;
-                    list(f, &loc.0.iter().map(|n| format!("\"{}\"", n.escape_debug())).collect::<Vec<_>>())?;
-                    f.write_str(")")?;
-                }
-                Ok(())
+                location(f, loc)
             }
             Command::Copy { src, dst, bytes } => write!(f, "copy {src} to {dst} size {bytes}"),
             Command::Size { size, from } => write!(f, "size {size} from {from}"),
+            Command::If { condition, loc } => {
+                write!(f, "if {condition}")?;
+                location(f, loc)?;
+                f.write_str(" {")
+            }
+            Command::Else => f.write_str("} else {"),
+            Command::Loop(l) => control::print(l, f),
+            Command::End => f.write_str("}"),
         }
     }
+}
+
+fn location(f: &mut fmt::Formatter<'_>, loc: &Loc) -> fmt::Result {
+    if loc.0.is_empty() {
+        return Ok(());
+    }
+    f.write_str(" loc(")?;
+    list(f, &loc.0.iter().map(|n| format!("\"{}\"", n.escape_debug())).collect::<Vec<_>>())?;
+    f.write_str(")")
 }
 
 impl Display for Program {
@@ -89,8 +104,15 @@ impl Display for Program {
         for (k, s) in self.slots.iter().enumerate() {
             writeln!(f, "  slot {k} at {} size {} \"{}\"", s.offset, s.bytes, s.note.escape_debug())?;
         }
+        let mut depth = 1usize;
         for c in &self.commands {
-            writeln!(f, "  {c}")?;
+            if matches!(c, Command::Else | Command::End) {
+                depth = depth.saturating_sub(1);
+            }
+            writeln!(f, "{}{c}", "  ".repeat(depth))?;
+            if matches!(c, Command::If { .. } | Command::Else | Command::Loop(_)) {
+                depth += 1;
+            }
         }
         for (k, note) in self.notes.iter().enumerate().filter(|(_, n)| !n.is_empty()) {
             writeln!(f, "  note {k} \"{}\"", note.escape_debug())?;
@@ -133,6 +155,7 @@ pub fn parse_program(text: &str, blobs: Blobs<'_>) -> Result<Program, ParseError
         let bytes = p.dim()?;
         prog.slots.push(Slot { offset, bytes, note: p.string()? });
     }
+    let mut depth = 0usize;
     loop {
         if p.eat("dispatch") {
             prog.commands.push(dispatch(&mut p)?);
@@ -146,6 +169,24 @@ pub fn parse_program(text: &str, blobs: Blobs<'_>) -> Result<Program, ParseError
             let size = p.dim()?;
             p.expect("from")?;
             prog.commands.push(Command::Size { size, from: buffer(&mut p)? });
+        } else if p.eat("if") {
+            let condition = buffer(&mut p)?;
+            let loc = parse_location(&mut p)?;
+            p.expect("{")?;
+            prog.commands.push(Command::If { condition, loc });
+            depth += 1;
+        } else if p.eat("loop") {
+            prog.commands.push(Command::Loop(control::parse(&mut p)?));
+            depth += 1;
+        } else if depth > 0 {
+            p.expect("}")?;
+            if p.eat("else") {
+                p.expect("{")?;
+                prog.commands.push(Command::Else);
+            } else {
+                prog.commands.push(Command::End);
+                depth -= 1;
+            }
         } else {
             break;
         }
@@ -181,9 +222,20 @@ fn buffer(p: &mut Parser<'_>) -> Result<BufferRef, ParseError> {
     if p.eat("out") {
         return Ok(BufferRef::Output(u32::parse(p)?));
     }
+    if p.eat("local") {
+        return Ok(BufferRef::Local(u32::parse(p)?));
+    }
     let id = ConstId::parse(p)?;
     let offset = if p.eat("+") { p.index()? as u64 } else { 0 };
     Ok(BufferRef::Const { id, offset })
+}
+
+fn parse_location(p: &mut Parser<'_>) -> Result<Loc, ParseError> {
+    let mut loc = Loc::none();
+    if p.eat("loc") {
+        loc.0 = p.list('(', ')', |p| p.string().map(Into::into))?;
+    }
+    Ok(loc)
 }
 
 fn dispatch(p: &mut Parser<'_>) -> Result<Command, ParseError> {
@@ -201,10 +253,7 @@ fn dispatch(p: &mut Parser<'_>) -> Result<Command, ParseError> {
     p.expect("scratch")?;
     let scratch = p.dim()?;
     let bytes = if p.eat("bytes") { p.list('[', ']', Parser::dim)? } else { vec![] };
-    let mut loc = Loc::none();
-    if p.eat("loc") {
-        loc.0 = p.list('(', ')', |p| p.string().map(Into::into))?;
-    }
+    let loc = parse_location(p)?;
     Ok(Command::Dispatch { kernel, buffers, reads, dims, grid, grain, scratch, bytes, loc })
 }
 

@@ -1,7 +1,7 @@
 //! Is a program sound? Kernels and buffers exist and fit each other, nothing writes to inputs and constants, nothing reads what
 //! was never written, and at sampled sizes every slot is aligned, inside the arena and apart from all others alive with it.
 
-use super::{ALIGN, BufferRef, Check, Command, Program, lives};
+use super::{ALIGN, BufferRef, Check, Command, Program, lives, structure};
 use crate::core::{Binding, Dim, Sym, Symbol, at_ends, counted, counts_of};
 use crate::loops::LoopType;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,10 +62,20 @@ pub fn verify_program(p: &Program) -> Vec<ProgramError> {
     v.errors
 }
 
-/// What commands have written so far.
+/// What commands have written so far, whichever way they went; and the locals of the loops around.
+#[derive(Clone)]
 struct Written {
     slots: Vec<bool>,
     outputs: Vec<bool>,
+    locals: BTreeSet<u32>,
+}
+
+impl Written {
+    /// What both ways have written.
+    fn meet(&mut self, other: &Written) {
+        self.slots.iter_mut().zip(&other.slots).for_each(|(a, b)| *a &= b);
+        self.outputs.iter_mut().zip(&other.outputs).for_each(|(a, b)| *a &= b);
+    }
 }
 
 struct Verifier<'a> {
@@ -110,16 +120,22 @@ impl Verifier<'_> {
 
     fn commands(&mut self) {
         let p = self.p;
-        let mut written = Written { slots: vec![false; p.slots.len()], outputs: vec![false; p.outputs.len()] };
+        if let Err(e) = structure(&p.commands) {
+            return self.check(false, || "commands".into(), || e.clone());
+        }
+        let mut written = Written { slots: vec![false; p.slots.len()], outputs: vec![false; p.outputs.len()], locals: BTreeSet::new() };
+        // Before each open body; an else keeps what the way before it wrote.
+        let mut open: Vec<(Written, bool)> = vec![];
         let mut said: BTreeSet<Sym> = BTreeSet::new();
         for (k, c) in p.commands.iter().enumerate() {
             let at = || format!("command {k}: {c}");
             let (reads, writes) = c.accesses();
-            for b in reads {
+            for b in &reads {
                 self.buffer(b, &written, at);
             }
-            for b in writes {
+            for b in &writes {
                 match b {
+                    BufferRef::Local(l) => self.check(written.locals.contains(l), at, || format!("no loop around it defines local {l}")),
                     BufferRef::Arena(s) => match written.slots.get_mut(*s as usize) {
                         Some(w) => *w = true,
                         None => self.check(false, at, || format!("slot {s} does not exist")),
@@ -160,6 +176,23 @@ impl Verifier<'_> {
                     self.size(size, at);
                     said.extend(counted(&p.symbols, size).cloned());
                 }
+                Command::If { .. } => open.push((written.clone(), false)),
+                Command::Else => {
+                    if let Some((before, _)) = open.pop() {
+                        open.push((std::mem::replace(&mut written, before), true));
+                    }
+                }
+                Command::Loop(l) => {
+                    l.sizes().for_each(|d| self.size(d, at));
+                    // It may run not once.
+                    open.push((written.clone(), false));
+                    written.locals.extend(l.locals());
+                }
+                Command::End => match open.pop() {
+                    Some((then, true)) => written.meet(&then),
+                    Some((before, false)) => written = before,
+                    None => {}
+                },
             }
         }
         for (k, (port, b)) in p.outputs.iter().enumerate() {
@@ -179,6 +212,7 @@ impl Verifier<'_> {
             BufferRef::Const { id, offset } => {
                 p.constant(*id).and_then(|c| i64::try_from((c.bytes.len() as u64).checked_sub(*offset)?).ok())
             }
+            BufferRef::Local(_) => None,
         }
     }
 
@@ -194,6 +228,7 @@ impl Verifier<'_> {
                 None => self.check(false, at, || format!("slot {k} does not exist")),
                 Some(w) => self.check(*w, at, || format!("slot {k} is read before anything is written there")),
             },
+            BufferRef::Local(k) => self.check(written.locals.contains(k), at, || format!("no loop around it defines local {k}")),
             BufferRef::Output(k) => match written.outputs.get(*k as usize) {
                 None => self.check(false, at, || format!("output {k} does not exist")),
                 Some(w) => self.check(*w, at, || format!("output {k} is read before anything is written there")),
@@ -243,8 +278,15 @@ impl Verifier<'_> {
             }
         }
         for (k, c) in p.commands.iter().enumerate() {
-            let Command::Dispatch { buffers, bytes, .. } = c else { continue };
-            for (buffer, need) in buffers.iter().zip(bytes) {
+            let needs: Vec<(BufferRef, Dim)> = match c {
+                Command::Dispatch { buffers, bytes, .. } => buffers.iter().copied().zip(bytes.iter().cloned()).collect(),
+                Command::Loop(l) => {
+                    let carried = l.carried.iter().flat_map(|c| [c.initial, c.result, c.spare].map(|b| (b, c.bytes.clone())));
+                    carried.chain(l.moving.iter().map(|m| (m.base, &m.step * &l.trips))).collect()
+                }
+                Command::Copy { .. } | Command::Size { .. } | Command::If { .. } | Command::Else | Command::End => vec![],
+            };
+            for (buffer, need) in &needs {
                 let at = || format!("command {k}: {c}");
                 let Some(need) = self.eval(b, need, at) else { continue };
                 let have = self.bytes_of(b, buffer);

@@ -3,7 +3,7 @@
 
 use super::program::Program;
 use super::schedule::Schedule;
-use crate::core::{ConstId, Dim, Sym};
+use crate::core::{Callee, ConstId, Dim, LoopForm, Sym};
 use crate::{attr_enum, ops};
 
 attr_enum! {
@@ -38,4 +38,8 @@ ops! {
     Scatter "scatter" (1, crate::core::MANY) -> (1, 1) [0, 0] Pure { axes: Axes, index: Vec<Program>, update: Program }
     /// One kernel: the region's arguments are the operands, it yields the results; only those reach memory that others see.
     Dispatch "dispatch" (0, crate::core::MANY) -> (1, crate::core::MANY) [1, 1] Control { schedule: Schedule }
+    /// A bool, then what both functions take: the results of `then` or of `otherwise`.
+    If "if" (1, crate::core::MANY) -> (1, crate::core::MANY) [0, 0] Pure { then: Callee, otherwise: Callee }
+    /// The body at most `trips` times: operands, parameters and results are as `form` says (see `LoopForm`).
+    Loop "loop" (0, crate::core::MANY) -> (1, crate::core::MANY) [0, 0] Pure { body: Callee, trips: Dim, form: LoopForm }
 }

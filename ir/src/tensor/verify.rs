@@ -3,7 +3,7 @@
 
 use super::program::{Expr, ExprId, Index, Program};
 use super::{Axes, Func, Module, Op, Operation, Tensor};
-use crate::core::{self, Binary, DType, Dim, Sym, TensorType, Unary, VerifyError};
+use crate::core::{self, Binary, DType, Dim, OpSet, Sym, TensorType, Unary, VerifyError};
 use std::collections::BTreeSet;
 
 /// All broken rules of a module; empty for a sound one.
@@ -69,6 +69,8 @@ fn check(m: &Module, f: &Func, op: &Operation) -> Checked {
             scope.program(update, Some(data.dtype), "the update")?;
             value_is(update, data.dtype, "the update")
         }
+        Op::If { then, otherwise } => core::check_if(m, f, [then, otherwise], &operands, &results),
+        Op::Loop { body, trips, form } => core::check_loop(m, f, (body, trips, form), &operands, &results),
         Op::Dispatch { .. } => dispatch(op, f, &operands, &results),
     }
 }
@@ -91,8 +93,8 @@ fn dispatch(op: &Operation, f: &Func, operands: &[TensorType], results: &[Tensor
     fits("yields", &region.yields, results)?;
     let mut own: BTreeSet<core::Value> = region.args.iter().copied().collect();
     for inner in &region.ops {
-        if let Op::Dispatch { .. } = inner.op {
-            return Err("a dispatch inside a dispatch".into());
+        if matches!(inner.op, Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. }) {
+            return Err(format!("a `{}` inside a dispatch", inner.op.info().mnemonic));
         }
         if let Some(v) = inner.operands.iter().find(|v| !own.contains(v)) {
             return Err(format!("the region uses {v} from outside; pass it as an operand"));

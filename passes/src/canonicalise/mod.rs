@@ -15,8 +15,8 @@ mod rewriter;
 mod scale;
 mod softmax;
 
-use odc_ir::core::{ConstId, Value};
-use odc_ir::graph::{Module, Op, Operation};
+use odc_ir::core::Value;
+use odc_ir::graph::{self, Module, Op, Operation};
 use rewriter::Cx;
 use std::collections::BTreeMap;
 
@@ -85,7 +85,9 @@ pub fn canonicalise(m: &mut Module) -> Report {
             }
         }
     }
-    drop_unused_constants(m);
+    graph::drop_uncalled(m);
+    // Weights that were folded into others must not reach the artifact.
+    graph::drop_unused_constants(m);
     report
 }
 
@@ -130,25 +132,6 @@ fn rewrite(cx: &mut Cx, op: &Operation) -> Option<(&'static str, Value)> {
         }
     }
     None
-}
-
-/// Weights that were folded into others must not reach the artifact.
-fn drop_unused_constants(m: &mut Module) {
-    let mut new: Vec<Option<ConstId>> = vec![None; m.consts.len()];
-    let mut kept = vec![];
-    for f in &mut m.funcs {
-        for op in &mut f.body.ops {
-            if let Op::Constant { value } = &mut op.op
-                && let (Some(slot), Some(c)) = (new.get_mut(value.0 as usize), m.consts.get(value.0 as usize))
-            {
-                *value = *slot.get_or_insert_with(|| {
-                    kept.push(c.clone());
-                    ConstId(kept.len() as u32 - 1)
-                });
-            }
-        }
-    }
-    m.consts = kept;
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ fn absorb_view(w: &mut Work, k: usize, consumer: usize) -> bool {
     let Some(op) = w.ops[k].as_mut() else { return false };
     let axes: Axes = match &op.op {
         Op::Map { axes, .. } | Op::Reduce { axes, .. } => axes.clone(),
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => return false,
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return false,
     };
     let ranges = w.ranges.with_axes(axes.iter().map(|(s, e)| (s, e)));
     let is_map = matches!(op.op, Op::Map { .. });
@@ -114,7 +114,7 @@ fn absorb_map(w: &mut Work, k: usize, consumer: usize) -> Option<()> {
     let mut merged = producer.clone();
     let (p_axes, coords) = match &merged.op {
         Op::Map { axes, store, .. } | Op::Reduce { axes, store, .. } => (axes.clone(), store.clone()),
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => return None,
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return None,
     };
     let ranges = w.ranges.with_axes(p_axes.iter().map(|(s, e)| (s, e)));
     let at: BTreeMap<Sym, Dim> = c_axes.iter().map(|(s, _)| (s.clone(), of.get(s).map_or(Dim::ZERO, |k| coords[*k].clone()))).collect();
@@ -122,7 +122,7 @@ fn absorb_map(w: &mut Work, k: usize, consumer: usize) -> Option<()> {
     let tail = match &merged.op {
         Op::Map { body, .. } => body.clone(),
         Op::Reduce { epilogue, .. } => epilogue.clone(),
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => return None,
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return None,
     };
     let tail = compose(tail, &mut merged.operands, c_body, &c.operands, slot, &dims)?;
     if !w.bindable(merged.operands.iter().filter(|v| **v != value)) {
@@ -132,7 +132,7 @@ fn absorb_map(w: &mut Work, k: usize, consumer: usize) -> Option<()> {
     match &mut merged.op {
         Op::Map { body, store, .. } => (*body, *store) = (tail, new_store),
         Op::Reduce { epilogue, store, .. } => (*epilogue, *store) = (tail, new_store),
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => return None,
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return None,
     }
     merged.results.clone_from(&c.results);
     merged.loc = merged.loc.fuse(&c.loc);
@@ -198,7 +198,7 @@ pub(super) fn drop_unused_operands(op: &mut Operation) {
     let programs: Vec<&mut Program> = match &mut op.op {
         Op::Map { body, .. } => vec![body],
         Op::Reduce { body, epilogue, .. } => vec![body, epilogue],
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => return,
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return,
     };
     let mut used = vec![false; op.operands.len()];
     for p in &programs {

@@ -16,7 +16,7 @@ pub(super) fn group(w: &Work) -> Vec<Vec<usize>> {
     let mut group_of: Vec<Option<usize>> = vec![None; w.ops.len()];
     for k in 0..w.ops.len() {
         let Some(op) = &w.ops[k] else { continue };
-        if matches!(op.op, Op::Constant { .. } | Op::View {} | Op::Dispatch { .. }) {
+        if matches!(op.op, Op::Constant { .. } | Op::View {} | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. }) {
             continue;
         }
         let mut joined = None;
@@ -43,7 +43,7 @@ pub(super) fn group(w: &Work) -> Vec<Vec<usize>> {
 fn leading(op: &Op) -> &[(Sym, Dim)] {
     match op {
         Op::Map { axes, .. } | Op::Reduce { axes, .. } => axes,
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => &[],
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => &[],
     }
 }
 
@@ -52,7 +52,7 @@ fn rows(op: &Op) -> Axes {
     match op {
         Op::Reduce { axes, .. } => axes.iter().take(trailing_ones(axes)).cloned().collect(),
         Op::Map { axes, .. } => axes.iter().take(axes.len().saturating_sub(1)).cloned().collect(),
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => vec![],
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => vec![],
     }
 }
 
@@ -117,7 +117,7 @@ fn read_by_row(op: &Operation, v: Value, depth: usize) -> bool {
     let programs = match &op.op {
         Op::Map { body, .. } => vec![body],
         Op::Reduce { body, epilogue, .. } => vec![body, epilogue],
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => vec![],
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => vec![],
     };
     programs.iter().flat_map(|p| p.loads()).filter(|(o, _)| op.operands.get(*o as usize) == Some(&v)).all(|(_, index)| {
         index.len() >= depth

@@ -126,7 +126,7 @@ fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Option<Vec<Reade
                     }
                     found.push(Reader { consumer: u, value: v, shapes: shapes.clone() });
                 }
-                Op::Constant { .. } | Op::Scatter { .. } | Op::Dispatch { .. } => return None,
+                Op::Constant { .. } | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return None,
             }
         }
     }
@@ -146,7 +146,7 @@ fn op_ranges(w: &Work, op: &Op) -> Ranges {
     let (axes, raxes) = match op {
         Op::Map { axes, .. } => (axes, &none),
         Op::Reduce { axes, raxes, .. } => (axes, raxes),
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => (&none, &none),
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => (&none, &none),
     };
     w.ranges.with_axes(axes.iter().chain(raxes).map(|(s, e)| (s, e)))
 }
@@ -155,7 +155,7 @@ fn programs(op: &Op) -> Vec<&Program> {
     match op {
         Op::Map { body, .. } => vec![body],
         Op::Reduce { body, epilogue, .. } => vec![body, epilogue],
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => vec![],
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => vec![],
     }
 }
 
@@ -235,7 +235,7 @@ fn apply(w: &mut Work, k: usize, plan: Vec<Reader>, from: &[(Sym, Option<usize>)
                     *epilogue = scale_acc(epilogue, body, c, first_new)?;
                 }
             }
-            Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => return None,
+            Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return None,
         }
         op.loc = producer.loc.fuse(&op.loc);
         drop_unused_operands(op);

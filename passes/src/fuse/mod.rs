@@ -134,7 +134,11 @@ fn mentions(func: &Func, op: &Operation, symbol: &Sym) -> bool {
         Op::Map { axes, body, .. } => (axes, &[], vec![body]),
         Op::Reduce { axes, raxes, body, epilogue, .. } => (axes, raxes, vec![body, epilogue]),
         Op::Scatter { axes, index, update } => (axes, &[], index.iter().chain([update]).collect()),
-        Op::Constant { .. } | Op::View {} | Op::Dispatch { .. } => (&[], &[], vec![]),
+        Op::Loop { trips, .. } => {
+            look(trips);
+            (&[], &[], vec![])
+        }
+        Op::Constant { .. } | Op::View {} | Op::Dispatch { .. } | Op::If { .. } => (&[], &[], vec![]),
     };
     axes.iter().chain(raxes).for_each(|(_, d)| drop(look(d)));
     programs.iter().for_each(|p| drop(p.map_dims(&look)));
@@ -166,7 +170,9 @@ fn wrap(mut w: Work, groups: &[Vec<usize>]) -> Func {
         if let Some(g) = *g {
             let members: Vec<Operation> = groups[g].iter().filter_map(|m| w.ops[*m].take()).collect();
             out.push(dispatch(&mut w.func, members, &groups[g], &users));
-        } else if let Some(op) = w.ops[k].take_if(|o| matches!(o.op, Op::Constant { .. } | Op::View {} | Op::Dispatch { .. })) {
+        } else if let Some(op) =
+            w.ops[k].take_if(|o| matches!(o.op, Op::Constant { .. } | Op::View {} | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. }))
+        {
             out.push(op);
         }
     }

@@ -39,7 +39,7 @@ pub(crate) fn flatten(
     let (axes, raxes, kind, store, body, epilogue) = match &op.op {
         Op::Map { axes, store, body } => (axes, &vec![], None, store, body, None),
         Op::Reduce { axes, raxes, kind, store, body, epilogue } => (axes, raxes, Some(*kind), store, body, Some(epilogue)),
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => return None,
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return None,
     };
     let local = |v: Value, shape: &[Dim], index: &[Dim]| -> Dim {
         let skip = if rows.contains(&v) { depth } else { 0 };

@@ -150,7 +150,7 @@ fn kernel_name(block: &Block, schedule: &Schedule) -> String {
             Op::Map { .. } => "map",
             Op::Reduce { .. } => "reduce",
             Op::Scatter { .. } => "scatter",
-            Op::Constant { .. } | Op::View {} | Op::Dispatch { .. } => "copy",
+            Op::Constant { .. } | Op::View {} | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => "copy",
         },
         _ => "rows",
     };

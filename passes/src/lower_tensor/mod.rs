@@ -50,6 +50,10 @@ pub fn lower(module: &graph::Module) -> Result<tensor::Module, LowerError> {
         let mut cx = Cx { module: &mut out, b, ranges: ranges.clone(), values, consts: BTreeMap::new() };
         for op in &f.body.ops {
             cx.b.loc = op.loc.clone();
+            if let Some(call) = control(&op.op) {
+                lower_control(&mut cx, op, call, f)?;
+                continue;
+            }
             let v = lower_op(&mut cx, op, f).map_err(|e| LowerError { op: op.op.info().mnemonic.into(), loc: op.loc.to_string(), ..e })?;
             if let Some(r) = op.result() {
                 cx.values.insert(r, v);
@@ -63,6 +67,28 @@ pub fn lower(module: &graph::Module) -> Result<tensor::Module, LowerError> {
         out.funcs.push(func);
     }
     Ok(out)
+}
+
+/// Bodies are functions of their own, under the same names.
+fn control(op: &Op) -> Option<tensor::Op> {
+    match op.clone() {
+        Op::If { then, otherwise } => Some(tensor::Op::If { then, otherwise }),
+        Op::Loop { body, trips, form } => Some(tensor::Op::Loop { body, trips, form }),
+        _ => None,
+    }
+}
+
+fn lower_control(cx: &mut Cx, op: &graph::Operation, call: tensor::Op, f: &graph::Func) -> Result<(), LowerError> {
+    let wrong = |what: &Value| LowerError {
+        op: op.op.info().mnemonic.into(),
+        loc: op.loc.to_string(),
+        message: format!("{what} is not defined or has no type"),
+    };
+    let operands = op.operands.iter().map(|v| cx.values.get(v).copied().ok_or_else(|| wrong(v))).collect::<Result<Vec<_>, _>>()?;
+    let types = op.results.iter().map(|v| f.types.get(v.index()).cloned().ok_or_else(|| wrong(v))).collect::<Result<Vec<_>, _>>()?;
+    let results = cx.b.op(call, &operands, &types);
+    cx.values.extend(op.results.iter().copied().zip(results));
+    Ok(())
 }
 
 fn lower_op(cx: &mut Cx, op: &graph::Operation, func: &graph::Func) -> Result<Value, LowerError> {
@@ -132,6 +158,7 @@ fn lower_op(cx: &mut Cx, op: &graph::Operation, func: &graph::Func) -> Result<Va
             };
             resize::resize(cx, &a, &r)
         }
+        Op::If { .. } | Op::Loop { .. } => Err(LowerError::new("it is lowered with its function")),
     }
 }
 

@@ -4,6 +4,7 @@
 //! Deterministic; inputs and constants are read where they are, and an output that is a view of one refers to it.
 
 mod alias;
+mod body;
 mod dedup;
 mod in_place;
 mod most;
@@ -18,13 +19,13 @@ pub use report::{LiveBuffer, MemoryReport, report, report_at};
 pub use split::{SplitError, split_large};
 
 use dedup::Kernels;
-use odc_ir::core::{Binding, ConstId, Dim, Ranges};
+use odc_ir::core::{Binding, Const, ConstId, Dim, Ranges};
 use odc_ir::loops::LoopType;
-use odc_ir::program::{ALIGN, BufferRef, Command, Kernel, Port, Program, Slot, sample_bindings};
-use odc_ir::tensor::Module;
+use odc_ir::program::{ALIGN, BufferRef, Check, Command, Kernel, Port, Program, Slot, sample_bindings};
+use odc_ir::tensor::{Func, Module, Op};
 use pack::Item;
 use std::collections::BTreeMap;
-use values::{Graph, Place};
+use values::{Call, Graph, Place};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -38,6 +39,10 @@ pub enum PlanError {
     KernelCount { dispatches: usize, kernels: usize },
     #[error("kernel @{kernel} of {loc} takes {found} {what}; its dispatch has {expected}")]
     KernelParams { kernel: String, loc: String, what: &'static str, found: usize, expected: usize },
+    #[error("{op} ({loc}) calls a function that does not exist or calls itself")]
+    Callee { op: String, loc: String },
+    #[error("{op} ({loc}): control flow that the target cannot run was left in the program")]
+    Control { op: String, loc: String },
     #[error("the sizes of {what} overflow 64 bits or are too complex to plan with")]
     Size { what: String },
 }
@@ -62,104 +67,201 @@ impl PlanOptions {
     pub const GPU: PlanOptions = PlanOptions { align: 256, in_place: false, outputs_apart: true, split_access: true };
 }
 
-/// Plans the first function of `module` for a CPU; `kernels` holds one for each dispatch, in order.
+/// Plans the first function of `module` and those that it calls for a CPU; `kernels` holds one for each dispatch of all functions,
+/// in order.
 pub fn plan(module: &Module, kernels: Vec<Kernel>) -> Result<Program, PlanError> {
     plan_with(module, kernels, &PlanOptions::CPU)
 }
 
-/// Plans the first function of `module`; `kernels` holds one for each dispatch, in order.
+/// Plans the first function of `module` and those that it calls; `kernels` holds one for each dispatch of all functions, in order.
 pub fn plan_with(module: &Module, kernels: Vec<Kernel>, options: &PlanOptions) -> Result<Program, PlanError> {
-    let mut graph = Graph::new(module)?;
-    check_kernels(&graph, &kernels)?;
-    for (at, k) in kernels.iter().enumerate() {
-        graph.wait_for(at, k.dims.iter().chain([&k.grid, &k.grain, &k.scratch_bytes]));
-    }
+    let main = module.main().ok_or(PlanError::NoFunction)?;
     let ranges = module.ranges();
-    let checks = values::checks(&graph, &ranges);
+    let mut checks: Vec<Check> = vec![];
+    let mut of: BTreeMap<&str, Vec<Kernel>> = BTreeMap::new();
+    let count = kernels.len();
+    let mut rest = kernels.into_iter();
+    let mut dispatches = 0;
+    for f in &module.funcs {
+        let n = f.body.ops.iter().filter(|o| matches!(o.op, Op::Dispatch { .. })).count();
+        dispatches += n;
+        of.insert(&f.name, rest.by_ref().take(n).collect());
+        for c in values::checks(&Graph::new(module, f)?, &ranges) {
+            if !checks.iter().any(|k| k.size == c.size) {
+                checks.push(c);
+            }
+        }
+    }
+    if dispatches != count {
+        return Err(PlanError::KernelCount { dispatches, kernels: count });
+    }
     let samples = sample_bindings(&module.symbols, &checks);
-    let order = order::order(&graph, samples.first());
-    let apart = if options.outputs_apart { values::apart(&graph) } else { BTreeMap::new() };
-    let storages = in_place::storages(&graph, &order, &ranges, &|v| !apart.contains_key(&v), options.in_place);
-    let items: Vec<Item> = storages.iter().map(|s| Item { bytes: s.bytes.clone(), start: s.start, end: s.end }).collect();
-    let (offsets, arena_bytes) = pack_all(&items, &ranges, &samples, options.align)?;
+    let mut planner = Planner { module, of, ranges, samples, options: *options, ..Planner::new(module) };
+    let f = planner.func(main, options.outputs_apart, 0)?;
 
     let mut p = Program::new(&module.name);
     p.symbols.clone_from(&module.symbols);
     p.checks = checks;
-    p.arena_bytes = arena_bytes;
-    p.slots = storages.iter().zip(offsets).map(|(s, offset)| Slot { offset, bytes: s.bytes.clone(), note: s.notes.join(" | ") }).collect();
-    let mut slot_of = BTreeMap::new();
-    for (k, s) in storages.iter().enumerate() {
-        for v in &s.values {
-            slot_of.insert(*v, k as u32);
+    p.consts = planner.consts;
+    p.kernels = planner.distinct.funcs;
+    p.notes = planner.distinct.notes;
+    (p.commands, p.slots, p.arena_bytes) = (f.commands, f.slots, f.arena_bytes);
+    (p.inputs, p.outputs) = (f.inputs, f.outputs);
+    Ok(p)
+}
+
+/// A function's commands and places, with its own numbers of inputs, outputs, slots and locals.
+struct FuncPlan {
+    commands: Vec<Command>,
+    slots: Vec<Slot>,
+    arena_bytes: Dim,
+    inputs: Vec<Port>,
+    outputs: Vec<(Port, BufferRef)>,
+    /// How many locals its loops define.
+    locals: u32,
+}
+
+/// What all functions of a module share.
+struct Planner<'m> {
+    module: &'m Module,
+    /// The kernels of each function, one for each dispatch, in order.
+    of: BTreeMap<&'m str, Vec<Kernel>>,
+    ranges: Ranges,
+    samples: Vec<Binding>,
+    options: PlanOptions,
+    distinct: Kernels,
+    consts: Vec<Const>,
+    const_ids: BTreeMap<ConstId, ConstId>,
+}
+
+impl<'m> Planner<'m> {
+    fn new(module: &'m Module) -> Self {
+        Planner {
+            module,
+            of: BTreeMap::new(),
+            ranges: Ranges::new(),
+            samples: vec![],
+            options: PlanOptions::CPU,
+            distinct: Kernels::default(),
+            consts: vec![],
+            const_ids: BTreeMap::new(),
         }
     }
-    let mut consts: BTreeMap<ConstId, ConstId> = BTreeMap::new();
-    let used = graph.used_consts();
-    for (id, c) in used.iter().filter_map(|id| Some((*id, module.constant(*id)?))) {
-        consts.insert(id, ConstId(p.consts.len() as u32));
-        p.consts.push(c.clone());
-    }
-    let buffer = |place: &Place| match place {
-        Place::Input(k) => Some(BufferRef::Input(*k)),
-        Place::Const(id) => consts.get(id).map(|id| BufferRef::Const { id: *id, offset: 0 }),
-        Place::Made(v) => apart.get(v).map(|k| BufferRef::Output(*k)).or_else(|| slot_of.get(v).map(|k| BufferRef::Arena(*k))),
-    };
-    let missing = |what: &str| PlanError::Undefined { op: what.into(), loc: module.name.clone(), value: "a buffer".into() };
 
-    let sizes_of = |wanted: &dyn Fn(&Place) -> bool| {
-        let sizes = graph.sizes.iter().filter(|(_, place)| wanted(place));
-        let command = |(size, place): &(Dim, Place)| Some(Command::Size { size: size.clone(), from: buffer(place)? });
-        sizes.map(command).collect::<Option<Vec<_>>>().ok_or_else(|| missing("a size"))
-    };
-    p.commands.extend(sizes_of(&|place| !matches!(place, Place::Made(_)))?);
-    let mut distinct = Kernels::default();
-    let mut calls: Vec<Option<Kernel>> = kernels.into_iter().map(Some).collect();
-    for at in order {
-        let (Some(call), Some(kernel)) = (graph.calls.get(at), calls.get_mut(at).and_then(Option::take)) else { continue };
-        let writes = call.writes.iter().map(|v| Place::Made(*v));
-        let buffers: Option<Vec<_>> = call.reads.iter().copied().chain(writes).map(|b| buffer(&b)).collect();
-        let mut buffers = buffers.ok_or_else(|| missing("a dispatch"))?;
+    /// Plans one function; with `outputs_apart` its results are written to `Output`s, which the caller puts somewhere.
+    fn func(&mut self, func: &'m Func, outputs_apart: bool, depth: usize) -> Result<FuncPlan, PlanError> {
+        let mut graph = Graph::new(self.module, func)?;
+        let mut kernels = self.of.get(func.name.as_str()).cloned().unwrap_or_default().into_iter();
+        check_kernels(&graph, kernels.as_slice())?;
+        let mut kernel_of: Vec<Option<Kernel>> = graph.calls.iter().map(|c| if c.is_dispatch() { kernels.next() } else { None }).collect();
+        // The bodies first: how much memory they want is one more item while they run.
+        let mut bodies = BTreeMap::new();
+        for (at, call) in graph.calls.iter().enumerate().filter(|(_, c)| !c.is_dispatch()) {
+            bodies.insert(at, self.bodies(call, depth)?);
+        }
+        for at in 0..graph.calls.len() {
+            match (kernel_of.get(at).and_then(Option::as_ref), bodies.get(&at)) {
+                (Some(k), _) => graph.wait_for(at, k.dims.iter().chain([&k.grid, &k.grain, &k.scratch_bytes])),
+                (None, Some(b)) => graph.wait_for(at, b.sizes().into_iter()),
+                (None, None) => {}
+            }
+        }
+        let order = order::order(&graph, self.samples.first());
+        let apart = if outputs_apart { values::apart(&graph) } else { BTreeMap::new() };
+        let storages = in_place::storages(&graph, &order, &self.ranges, &|v| !apart.contains_key(&v), self.options.in_place);
+        let mut items: Vec<Item> = storages.iter().map(|s| Item { bytes: s.bytes.clone(), start: s.start, end: s.end }).collect();
+
+        let mut firsts = BTreeMap::new();
+        for (position, at) in order.iter().enumerate() {
+            let Some(body) = bodies.get(at) else { continue };
+            firsts.insert(*at, items.len());
+            items.extend(body.wants(&self.ranges).into_iter().map(|bytes| Item { bytes, start: position, end: position }));
+        }
+        let (offsets, arena_bytes) = pack_all(&items, &self.ranges, &self.samples, self.options.align)?;
+        let notes = storages.iter().map(|s| s.notes.join(" | ")).chain(std::iter::repeat("of a loop or branch".into()));
+        let places = items.iter().zip(&offsets).zip(notes);
+        let slots = places.map(|((i, offset), note)| Slot { offset: offset.clone(), bytes: i.bytes.clone(), note }).collect();
+
+        let mut slot_of = BTreeMap::new();
+        for (k, s) in storages.iter().enumerate() {
+            for v in &s.values {
+                slot_of.insert(*v, k as u32);
+            }
+        }
+        for id in graph.used_consts() {
+            self.constant(id);
+        }
+        let const_ids = self.const_ids.clone();
+        let buffer = |place: &Place| match place {
+            Place::Input(k) => Some(BufferRef::Input(*k)),
+            Place::Const(id) => const_ids.get(id).map(|id| BufferRef::Const { id: *id, offset: 0 }),
+            Place::Made(v) => apart.get(v).map(|k| BufferRef::Output(*k)).or_else(|| slot_of.get(v).map(|k| BufferRef::Arena(*k))),
+        };
+        let missing = |what: &str| PlanError::Undefined { op: what.into(), loc: func.name.clone(), value: "a buffer".into() };
+
+        let mut f = FuncPlan { commands: vec![], slots, arena_bytes, inputs: vec![], outputs: vec![], locals: 0 };
+        let sizes_of = |wanted: &dyn Fn(&Place) -> bool| {
+            let sizes = graph.sizes.iter().filter(|(_, place)| wanted(place));
+            let command = |(size, place): &(Dim, Place)| Some(Command::Size { size: size.clone(), from: buffer(place)? });
+            sizes.map(command).collect::<Option<Vec<_>>>().ok_or_else(|| missing("a size"))
+        };
+        f.commands.extend(sizes_of(&|place| !matches!(place, Place::Made(_)))?);
+        for at in order {
+            let Some(call) = graph.calls.get(at) else { continue };
+            let writes = call.writes.iter().map(|v| Place::Made(*v));
+            let buffers: Option<Vec<_>> = call.reads.iter().copied().chain(writes).map(|b| buffer(&b)).collect();
+            let buffers = buffers.ok_or_else(|| missing("a dispatch"))?;
+            if let Some(kernel) = kernel_of.get_mut(at).and_then(Option::take) {
+                f.commands.push(self.dispatch(&graph, call, kernel, buffers));
+            } else if let Some((body, first)) = bodies.remove(&at).zip(firsts.get(&at)) {
+                body.embed(&mut f, &graph, call, &buffers, *first).ok_or_else(|| missing("a loop or branch"))?;
+            }
+            f.commands.extend(sizes_of(&|place| matches!(place, Place::Made(v) if call.writes.contains(v)))?);
+        }
+        let port = |name: &String, ty: &odc_ir::core::TensorType| Port { name: name.clone(), ty: ty.clone() };
+        f.inputs = graph.inputs.iter().map(|(n, ty)| port(n, ty)).collect();
+        for (k, (name, ty, place)) in graph.outputs.iter().enumerate() {
+            let mut at = buffer(place).ok_or_else(|| missing("an output"))?;
+            let own = BufferRef::Output(k as u32);
+            if outputs_apart && at != own {
+                f.commands.push(Command::Copy { src: at, dst: own, bytes: ty.bytes() });
+                at = own;
+            }
+            f.outputs.push((port(name, ty), at));
+        }
+        Ok(f)
+    }
+
+    fn constant(&mut self, id: ConstId) {
+        if let Some(c) = self.module.constant(id).filter(|_| !self.const_ids.contains_key(&id)) {
+            self.const_ids.insert(id, ConstId(self.consts.len() as u32));
+            self.consts.push(c.clone());
+        }
+    }
+
+    fn dispatch(&mut self, graph: &Graph, call: &Call, kernel: Kernel, mut buffers: Vec<BufferRef>) -> Command {
         let (mut func, mut reads, mut bytes, mut access) = (kernel.func, call.reads.len(), vec![], vec![]);
-        if options.split_access {
+        if self.options.split_access {
             bytes = call.op.operands.iter().chain(&call.op.results).map(|v| graph.bytes(*v)).collect();
             reads -= alias::bind_once(&mut func, &mut buffers, &mut bytes, reads);
             access = buffers.iter().map(BufferRef::is_written).collect();
         }
-        p.commands.push(Command::Dispatch {
-            kernel: distinct.add(func, kernel.note, access, &call.op.loc),
+        Command::Dispatch {
+            kernel: self.distinct.add(func, kernel.note, access, &call.op.loc),
             buffers,
             reads: reads as u32,
             dims: kernel.dims,
             grid: kernel.grid,
             grain: kernel.grain,
-            scratch: values::planned(&module.symbols, &kernel.scratch_bytes),
+            scratch: values::planned(&self.module.symbols, &kernel.scratch_bytes),
             bytes,
             loc: call.op.loc.clone(),
-        });
-        p.commands.extend(sizes_of(&|place| matches!(place, Place::Made(v) if call.writes.contains(v)))?);
-    }
-    p.kernels = distinct.funcs;
-    p.notes = distinct.notes;
-    let port = |name: &String, ty: &odc_ir::core::TensorType| Port { name: name.clone(), ty: ty.clone() };
-    p.inputs = graph.inputs.iter().map(|(n, ty)| port(n, ty)).collect();
-    for (k, (name, ty, place)) in graph.outputs.iter().enumerate() {
-        let mut at = buffer(place).ok_or_else(|| missing("an output"))?;
-        let own = BufferRef::Output(k as u32);
-        if options.outputs_apart && at != own {
-            p.commands.push(Command::Copy { src: at, dst: own, bytes: ty.bytes() });
-            at = own;
         }
-        p.outputs.push((port(name, ty), at));
     }
-    Ok(p)
 }
 
 fn check_kernels(graph: &Graph, kernels: &[Kernel]) -> Result<(), PlanError> {
-    if graph.calls.len() != kernels.len() {
-        return Err(PlanError::KernelCount { dispatches: graph.calls.len(), kernels: kernels.len() });
-    }
-    for (call, k) in graph.calls.iter().zip(kernels) {
+    for (call, k) in graph.calls.iter().filter(|c| c.is_dispatch()).zip(kernels) {
         let is = |t: &LoopType, pointer: bool| if pointer { matches!(t, LoopType::Ptr(..)) } else { matches!(t, LoopType::Index) };
         let count = |pointer| k.func.body.args.iter().filter(|a| k.func.types.get(a.index()).is_some_and(|t| is(t, pointer))).count();
         for (what, found, expected) in

@@ -54,7 +54,7 @@ pub fn split_large(p: &mut Program, limit: u64) -> Result<(), SplitError> {
                     new_buffers.extend((0..parts(n).len() as u64).map(|k| BufferRef::Const { id, offset: offset + k * part }))
                 }
                 (None, b) => new_buffers.push(b),
-                (Some(n), BufferRef::Input(_) | BufferRef::Output(_)) => {
+                (Some(n), BufferRef::Input(_) | BufferRef::Output(_) | BufferRef::Local(_)) => {
                     let what = match b {
                         BufferRef::Input(k) => format!("input \"{}\"", p.inputs.get(*k as usize).map_or("", |i| i.name.as_str())),
                         _ => format!("an output of {loc}"),

@@ -17,7 +17,7 @@ pub(super) enum Place {
     Made(usize),
 }
 
-/// One dispatch.
+/// One dispatch, or one op that calls functions.
 pub(super) struct Call<'m> {
     pub op: &'m Operation,
     /// One for each operand.
@@ -26,6 +26,12 @@ pub(super) struct Call<'m> {
     pub writes: Vec<usize>,
     /// What must be known before: sizes that the data says.
     pub after: Vec<usize>,
+}
+
+impl Call<'_> {
+    pub(super) fn is_dispatch(&self) -> bool {
+        matches!(self.op.op, Op::Dispatch { .. })
+    }
 }
 
 /// A result of a dispatch.
@@ -49,8 +55,7 @@ pub(super) struct Graph<'m> {
 }
 
 impl<'m> Graph<'m> {
-    pub(super) fn new(module: &'m Module) -> Result<Self, PlanError> {
-        let func = module.main().ok_or(PlanError::NoFunction)?;
+    pub(super) fn new(module: &'m Module, func: &'m Func) -> Result<Self, PlanError> {
         let mut g = Graph { func, calls: vec![], made: vec![], inputs: vec![], outputs: vec![], sizes: vec![], symbols: &module.symbols };
         let mut places: BTreeMap<Value, Place> = BTreeMap::new();
         let type_of = |v: Value| func.types.get(v.index());
@@ -70,7 +75,7 @@ impl<'m> Graph<'m> {
                     let of = op.operands.first().map(place).transpose()?;
                     places.extend(op.result().zip(of));
                 }
-                Op::Dispatch { .. } => {
+                Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => {
                     let at = g.calls.len();
                     let reads = op.operands.iter().map(place).collect::<Result<Vec<_>, _>>()?;
                     for r in &reads {

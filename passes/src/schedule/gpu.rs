@@ -77,7 +77,7 @@ fn row_work(op: &Operation, size: &dyn Fn(&Dim) -> i64) -> i64 {
     match &op.op {
         Op::Map { axes, .. } => axes.last().map_or(1, |(_, n)| size(n)),
         Op::Reduce { raxes, .. } => size(&extent(raxes)),
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => 1,
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => 1,
     }
 }
 

@@ -146,7 +146,7 @@ pub(crate) fn rows_depth(ops: &[Operation]) -> usize {
         match &o.op {
             Op::Map { axes, .. } => axes.iter().take(axes.len().saturating_sub(1)).cloned().collect(),
             Op::Reduce { axes, .. } => axes.iter().take(axes.iter().rposition(|(_, n)| !n.is(1)).map_or(0, |k| k + 1)).cloned().collect(),
-            Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } => vec![],
+            Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => vec![],
         }
     };
     let mut shared: Option<Axes> = None;

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod container;
+mod control;
 mod dtype;
 mod error;
 mod manifest;
@@ -18,11 +19,12 @@ mod validate;
 mod write;
 
 pub use container::{FORMAT_VERSION, KERNEL_ALIGN, MAGIC, MAX_RANK, SECTION_ALIGN, WEIGHT_ALIGN, is_artifact};
+pub use control::{Structure, structure};
 pub use dtype::DType;
 pub use error::{FormatError, WriteError};
 pub use manifest::{
-    Access, Arch, BufferRef, Code, Command, Device, Digests, Dispatch, GpuKernel, GpuLimits, Kernel, Language, Manifest, SymbolInfo,
-    TargetProgram, TensorInfo, WeightInfo,
+    Access, Arch, BufferRef, Carried, Code, Command, Device, Digests, Dispatch, GpuKernel, GpuLimits, Kernel, Language, Loop,
+    LoopCondition, Manifest, Moving, SymbolInfo, TargetProgram, TensorInfo, WeightInfo,
 };
 pub use read::{ArtifactView, Layout};
 pub use shape::{Check, Condition, Instr, ShapeBuilder, ShapeError, ShapeFault, ShapeProgram, Slot};

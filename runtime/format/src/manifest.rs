@@ -200,6 +200,54 @@ pub enum Command {
     Size {
         from: BufferRef,
     },
+    /// The commands up to its `Else` if the bool there holds, otherwise those from there to its `End`. Only for CPU targets.
+    If {
+        condition: BufferRef,
+    },
+    Else,
+    /// The commands up to its `End`, again and again. Only for CPU targets.
+    Loop(Loop),
+    /// Of the innermost `Else` or `Loop` that has none yet.
+    End,
+}
+
+/// Locals are numbered through a program in order of definition: two for each carried value, then one for each moving buffer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loop {
+    /// The most iterations.
+    pub trips: Slot,
+    /// An i64 that also bounds them.
+    pub limit: Option<BufferRef>,
+    pub condition: Option<LoopCondition>,
+    /// Where each iteration finds its number, an i64.
+    pub iteration: Option<BufferRef>,
+    pub carried: Vec<Carried>,
+    pub moving: Vec<Moving>,
+}
+
+/// A bool before each iteration: `initial` first, later what the body left in `place`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopCondition {
+    pub initial: BufferRef,
+    pub place: BufferRef,
+}
+
+/// Iterations read local 2k and write local 2k + 1; the last one written ends in `result`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    pub initial: BufferRef,
+    pub result: BufferRef,
+    /// As large as the result: iterations write the two in turn.
+    pub spare: BufferRef,
+    pub bytes: Slot,
+}
+
+/// Iteration i sees what begins `i * step` bytes behind `base`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moving {
+    pub base: BufferRef,
+    pub step: Slot,
+    pub written: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,4 +278,6 @@ pub enum BufferRef {
     },
     /// The memory of an output, outside the arena: the caller's, or the session's. Only for GPU targets.
     Output(u32),
+    /// What a loop around the command says at each iteration.
+    Local(u32),
 }

@@ -3,6 +3,7 @@
 
 use crate::{
     BufferRef, Code, Command, Device, FormatError, Instr, KERNEL_ALIGN, MAX_RANK, Manifest, Slot, TargetProgram, TensorInfo, WEIGHT_ALIGN,
+    structure,
 };
 use alloc::{
     collections::BTreeSet,
@@ -112,6 +113,38 @@ fn buffer(m: &Manifest, b: BufferRef, gpu: bool, at: impl Fn() -> String) -> Che
             ensure(len.is_some_and(|len| offset <= len), at, || format!("weight {index} has no byte {offset}"))
         }
         BufferRef::Arena { offset } => slot(m, offset, at),
+        // Where it may stand is checked with the structure.
+        BufferRef::Local(k) => ensure(!gpu, at, || format!("local {k} in a program for GPUs")),
+    }
+}
+
+fn writable(b: BufferRef) -> bool {
+    matches!(b, BufferRef::Arena { .. } | BufferRef::Output(_) | BufferRef::Local(_))
+}
+
+/// Is every local used inside of the loop that defines it, and does every body end?
+fn locals(t: &TargetProgram) -> Result<(), String> {
+    let mut outside = None;
+    structure(&t.commands, |at, scope| {
+        let mut see = |b: BufferRef| {
+            if let BufferRef::Local(k) = b
+                && !scope.iter().any(|r| r.contains(&k))
+            {
+                outside = Some(format!("command {at}: no loop around it defines local {k}"));
+            }
+        };
+        match t.commands.get(at) {
+            Some(Command::Dispatch(d)) => d.buffers.iter().for_each(|b| see(*b)),
+            Some(Command::Copy { src, dst, .. }) => [*src, *dst].into_iter().for_each(see),
+            Some(Command::If { condition } | Command::Size { from: condition }) => see(*condition),
+            Some(Command::Loop(l)) => l.buffers().for_each(|(b, _)| see(b)),
+            Some(Command::Else | Command::End) | None => {}
+        }
+    })?;
+    match outside {
+        Some(why) => Err(why),
+        None if t.outputs.iter().any(|b| matches!(b, BufferRef::Local(_))) => Err("an output lies in a loop".into()),
+        None => Ok(()),
     }
 }
 
@@ -140,6 +173,7 @@ fn target(m: &Manifest, index: usize, t: &TargetProgram, code_lens: &[u64]) -> C
             ensure(kernel.offset.is_multiple_of(KERNEL_ALIGN), at, || format!("offset {} is not aligned", kernel.offset))?;
         }
     }
+    locals(t).map_err(|why| FormatError::Invalid { at: here(), why })?;
     for (c, command) in t.commands.iter().enumerate() {
         let at = || format!("{} command {c}", here());
         match command {
@@ -168,9 +202,23 @@ fn target(m: &Manifest, index: usize, t: &TargetProgram, code_lens: &[u64]) -> C
                 buffer(m, *src, gpu, || format!("{} source", at()))?;
                 buffer(m, *dst, gpu, || format!("{} destination", at()))?;
                 slot(m, *bytes, at)?;
-                let writable = matches!(dst, BufferRef::Arena { .. } | BufferRef::Output(_));
-                ensure(writable, at, || "copies into an input or a weight".into())?;
+                ensure(writable(*dst), at, || "copies into an input or a weight".into())?;
             }
+            Command::If { condition } => {
+                ensure(!gpu, at, || "control flow in a program for GPUs".into())?;
+                buffer(m, *condition, gpu, at)?;
+            }
+            Command::Loop(l) => {
+                ensure(!gpu, at, || "control flow in a program for GPUs".into())?;
+                for (b, written) in l.buffers() {
+                    buffer(m, b, gpu, at)?;
+                    ensure(!written || writable(b), at, || "writes to an input or a weight".into())?;
+                }
+                for s in [l.trips].into_iter().chain(l.carried.iter().map(|c| c.bytes)).chain(l.moving.iter().map(|m| m.step)) {
+                    slot(m, s, at)?;
+                }
+            }
+            Command::Else | Command::End => {}
         }
     }
     let (have, want) = (t.outputs.len(), m.outputs.len());

@@ -246,6 +246,8 @@ impl Builder<'_> {
     /// Nothing for a dispatch without workgroups or a copy of nothing.
     fn step(&self, plan: &mut Plan, command: &Command) -> Result<Option<Step>, GpuError> {
         match command {
+            // Validation keeps it out of GPU programs.
+            Command::If { .. } | Command::Else | Command::Loop(_) | Command::End => Err(bad_plan("control flow in a program for GPUs")),
             Command::Dispatch(d) => Ok(self.dispatch(plan, d)?.map(Step::Dispatch)),
             // Validation keeps it out of GPU programs.
             Command::Size { .. } => Err(bad_plan("data decides a size, which only CPU programs may")),
@@ -312,6 +314,7 @@ impl Builder<'_> {
                 fits("an input", 0, padded(room))?;
                 Place::Input(i as usize)
             }
+            BufferRef::Local(_) => return Err(bad_plan("a loop's buffer in a program for GPUs")),
             BufferRef::Output(k) => {
                 let room = plan.outputs.get(k as usize).map_or(0, |o| o.bytes);
                 fits("an output", 0, padded(room))?;

@@ -38,6 +38,7 @@ fn used(target: &TargetProgram) -> impl Iterator<Item = u32> + '_ {
         Command::Dispatch(d) => d.buffers.clone(),
         Command::Copy { src, dst, .. } => vec![*src, *dst],
         Command::Size { from } => vec![*from],
+        Command::If { .. } | Command::Else | Command::Loop(_) | Command::End => vec![],
     });
     buffers.filter_map(move |b| weight(&b))
 }

@@ -1,7 +1,7 @@
 // Pipelines: one a kernel, created before the model counts as loaded, while the weights arrive.
 
 import { bad, OdcError, reason } from "./error.js";
-import type { Gpu, Kernel, Program } from "./manifest.js";
+import type { BufferRef, Gpu, Kernel, Program } from "./manifest.js";
 
 /** A pipeline and what its bind groups are made from. */
 export interface Ready {
@@ -83,6 +83,6 @@ export async function makeKernels(device: GPUDevice, program: Program, gpu: Gpu,
   return { ready, copy: new Map([...copies].map((writable, i) => [writable, copiers[i] as Ready])) };
 }
 
-export function isWritable(kind: "input" | "weight" | "arena" | "output"): boolean {
+export function isWritable(kind: BufferRef["kind"]): boolean {
   return kind === "arena" || kind === "output";
 }

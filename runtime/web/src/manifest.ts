@@ -73,7 +73,7 @@ export interface Kernel {
 }
 /** `arena`: at is a slot, the offset. Else at is an index. */
 export interface BufferRef {
-  kind: "input" | "weight" | "arena" | "output";
+  kind: "input" | "weight" | "arena" | "output" | "local";
   at: number;
   offset: number;
 }
@@ -118,7 +118,8 @@ const DTYPES: DType[] = ["f32", "f64", "f16", "bf16", "i8", "i16", "i32", "i64",
   "f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0", "f6e2m3", "f6e3m2", "f4e2m1", "i4", "u4", "i2", "u2"];
 const OPS: Op[] = ["const", "dim", "add", "sub", "mul", "floordiv", "ceildiv", "mod", "min", "max", "align"];
 const RELATIONS: Relation[] = ["at-least", "at-most", "equal", "multiple-of"];
-const KINDS: BufferRef["kind"][] = ["input", "weight", "arena", "output"];
+const KINDS: BufferRef["kind"][] = ["input", "weight", "arena", "output", "local"];
+const COMMANDS = ["dispatch", "copy", "size", "if", "else", "loop", "end"] as const;
 const LANGUAGES: Gpu["language"][] = ["wgsl", "spirv", "msl"];
 
 export const BYTES: Record<DType, number> = {
@@ -252,24 +253,39 @@ function bufferRef(r: Reader): BufferRef {
   return { kind, at: r.uint(), offset: kind === "weight" ? r.uint() : 0 };
 }
 
-function command(r: Reader): Dispatch | Copy {
-  if (r.variant([false, true])) return { src: bufferRef(r), dst: bufferRef(r), bytes: r.uint() };
+const optional = <T>(r: Reader, item: (r: Reader) => T): T | undefined => (r.variant([false, true]) ? item(r) : undefined);
+
+/** Control flow is in programs for CPUs only, which are read over. */
+function command(r: Reader): Dispatch | Copy | undefined {
+  const what = r.variant(COMMANDS);
+  if (what === "copy") return { src: bufferRef(r), dst: bufferRef(r), bytes: r.uint() };
+  if (what === "else" || what === "end") return undefined;
+  if (what === "size" || what === "if") {
+    bufferRef(r);
+    return undefined;
+  }
+  if (what === "loop") {
+    r.uint(); // trips
+    optional(r, bufferRef); // limit
+    optional(r, (r) => [bufferRef(r), bufferRef(r)]); // condition
+    optional(r, bufferRef); // iteration
+    r.list((r) => [bufferRef(r), bufferRef(r), bufferRef(r), r.uint()]);
+    r.list((r) => [bufferRef(r), r.uint(), r.variant([false, true])]);
+    return undefined;
+  }
   const d = { kernel: r.uint(), buffers: r.list(bufferRef), dims: r.list(uint), bytes: r.list(uint), grid: r.uint() };
   r.uint(); // grain
   return d;
 }
 
 function program(r: Reader): Program {
-  return {
-    target: r.string(),
-    gpu: device(r),
-    section: r.variant([true, false]) ? r.uint() : undefined,
-    kernels: r.list(kernel),
-    commands: r.list(command),
-    outputs: r.list(bufferRef),
-    arenaBytes: r.uint(),
-    peak: r.string(),
-  };
+  const [target, gpu] = [r.string(), device(r)];
+  const section = r.variant([true, false]) ? r.uint() : undefined;
+  const kernels = r.list(kernel);
+  const all = r.list(command);
+  const commands = all.filter((c) => c !== undefined);
+  if (gpu && commands.length !== all.length) throw bad(`the program "${target}" has control flow, which no GPU runs`);
+  return { target, gpu, section, kernels, commands, outputs: r.list(bufferRef), arenaBytes: r.uint(), peak: r.string() };
 }
 
 export function decodeManifest(bytes: Uint8Array<ArrayBuffer>): Manifest {

@@ -74,6 +74,7 @@ export function makePlan(model: Loaded, shapes: readonly (readonly number[])[]):
   });
 
   const place = (ref: BufferRef, bytes: number): Binding => {
+    if (ref.kind === "local") throw bad("a loop's buffer in a program for GPUs");
     const offset = ref.kind === "arena" ? size(ref.at, "an offset") : ref.offset;
     const has =
       ref.kind === "arena" ? arena

@@ -87,6 +87,7 @@ impl<'a> ShimModel<'a> {
             }
             BufferRef::Arena { offset } => Ok((n + 1, value(*offset)?)),
             BufferRef::Output(k) => Ok((n + 2 + *k as usize, 0)),
+            BufferRef::Local(k) => Err(wrong(format!("local {k} on a GPU"))),
         };
 
         for (at, command) in self.target.commands.iter().enumerate() {
@@ -108,6 +109,7 @@ impl<'a> ShimModel<'a> {
                     self.dispatch(d, &mut memories, &places, &mut uniform, value(d.grid).map_err(at)?, order).map_err(at)?;
                 }
                 Command::Size { .. } => return Err(at(wrong("data decides a size, which no GPU program may"))),
+                Command::If { .. } | Command::Else | Command::Loop(_) | Command::End => return Err(at(wrong("control flow on a GPU"))),
                 Command::Copy { src, dst, bytes } => {
                     let ((from, a), (to, b), bytes) = (place(src).map_err(at)?, place(dst).map_err(at)?, value(*bytes).map_err(at)?);
                     let outside = || at(wrong("it copies beyond a buffer"));

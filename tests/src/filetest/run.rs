@@ -72,7 +72,7 @@ impl Run {
                 let next = match pass.apply(at.clone()) {
                     Ok(next) => next,
                     // What GPUs do not have is refused.
-                    Err(e) if ["ODC0310", "ODC0311"].iter().any(|code| e.contains(code)) => break,
+                    Err(e) if ["ODC0310", "ODC0311", "ODC0313"].iter().any(|code| e.contains(code)) => break,
                     Err(e) => return Err(format!("{}: {e}", pass.name)),
                 };
                 if next.can_run() {

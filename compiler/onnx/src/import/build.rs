@@ -3,9 +3,9 @@
 use super::dims::Dims;
 use super::value::{Elem, MAX_KNOWN, Missing, Val};
 use crate::diag::{Code, Fault};
-use odc_ir::core::{Const, DType, Dim, Loc, Scalar, TensorType, Type, Value, element_count, size_result_name};
-use odc_ir::graph::{BinaryFn, Func, Module, Op, Operation};
-use std::collections::BTreeSet;
+use odc_ir::core::{Callee, Const, DType, Dim, Loc, Scalar, TensorType, Type, Value, element_count, size_result_name};
+use odc_ir::graph::{self, BinaryFn, Func, Module, Op, Operation};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub struct Build {
     pub dims: Dims,
@@ -15,22 +15,160 @@ pub struct Build {
     pub loc: Loc,
     /// Numbers that data decides, and the sizes that they are.
     sizes: Vec<(Dim, Value)>,
+    frame: Frame,
+    /// The functions around the one under construction, the outermost first.
+    outer: Vec<Outer>,
+    /// Finished bodies, in order of their beginning: callers before what they call.
+    bodies: Vec<Option<Func>>,
+}
+
+/// What the function under construction has of others.
+#[derive(Default)]
+struct Frame {
+    id: u32,
+    /// Values of functions around it, by function and value, as parameters.
+    captured: BTreeMap<(u32, Value), Value>,
+    /// The values captured, of the next function around, in the order of their parameters.
+    order: Vec<Value>,
+    /// Literals built again here, by identity. The copies keep the identities from being used again.
+    literals: BTreeMap<*const (), (Val, Value)>,
+}
+
+/// A function that waits while a body is built.
+struct Outer {
+    func: Func,
+    ops: Vec<Operation>,
+    frame: Frame,
+}
+
+/// A finished body.
+pub struct Body {
+    at: usize,
+    pub name: Callee,
+    pub results: Vec<TensorType>,
+    /// What it uses of the function that calls it, in the order of its last parameters.
+    pub captured: Vec<Value>,
 }
 
 impl Build {
     pub fn new(name: &str, dims: Dims) -> Build {
         let mut module = Module::new(name);
         module.symbols = dims.symbols.clone();
-        Build { dims, module, func: Func::new("main"), ops: vec![], loc: Loc::none(), sizes: vec![] }
+        let (frame, outer, bodies) = (Frame::default(), vec![], vec![]);
+        Build { dims, module, func: Func::new("main"), ops: vec![], loc: Loc::none(), frame, outer, bodies, sizes: vec![] }
     }
 
     /// The size that `count` (an i64, one element) says, at most `most`.
     pub fn count(&mut self, count: &Val, most: &Dim) -> Result<Dim, Fault> {
+        if self.frame.id != 0 {
+            let why = "a size that data decides, in the body of a branch or loop, is not supported";
+            return Err(Fault::new(Code::DataDependentShape, why));
+        }
         let size = self.dims.count(most);
         self.module.symbols.clone_from(&self.dims.symbols);
         let v = self.value(count)?;
         self.sizes.push((size.clone(), v));
         Ok(size)
+    }
+
+    /// A parameter of the function under construction.
+    pub fn param(&mut self, name: &str, ty: TensorType) -> Val {
+        let v = self.func.param(name, ty.clone());
+        Val::graph(ty, self.frame.id, v)
+    }
+
+    /// Begins a function that this one calls; [`Build::end`] ends it.
+    pub fn begin(&mut self, what: &str) {
+        let id = self.bodies.len() as u32 + 1;
+        let name = format!("{what}_{id}");
+        self.bodies.push(None);
+        let frame = Frame { id, ..Frame::default() };
+        let outer = Outer {
+            func: std::mem::replace(&mut self.func, Func::new(&name)),
+            ops: std::mem::take(&mut self.ops),
+            frame: std::mem::replace(&mut self.frame, frame),
+        };
+        self.outer.push(outer);
+    }
+
+    /// Ends the function begun last; with an error it is forgotten.
+    pub fn end(&mut self, results: Result<Vec<Val>, Fault>) -> Result<Body, Fault> {
+        let filled = results.and_then(|vals| {
+            let types = vals.iter().map(|v| v.ty.clone()).collect();
+            Ok((types, vals.iter().map(|v| self.value(v)).collect::<Result<Vec<_>, _>>()?))
+        });
+        let (at, name) = ((self.frame.id as usize).saturating_sub(1), self.func.name.clone());
+        let mut func = std::mem::replace(&mut self.func, Func::new(""));
+        func.body.ops = std::mem::take(&mut self.ops);
+        let mut captured = vec![];
+        if let Some(o) = self.outer.pop() {
+            captured = std::mem::replace(&mut self.frame, o.frame).order;
+            (self.func, self.ops) = (o.func, o.ops);
+        }
+        let (results, yields): (Vec<TensorType>, Vec<Value>) = filled?;
+        func.result_names = (0..yields.len()).map(|k| format!("y{k}")).collect();
+        func.body.yields = yields;
+        if let Some(slot) = self.bodies.get_mut(at) {
+            *slot = Some(func);
+        }
+        Ok(Body { at, name: Callee(name), results, captured })
+    }
+
+    /// Makes two bodies take the same captured values: those of both.
+    pub fn same_captures(&mut self, a: &mut Body, b: &mut Body) {
+        let mut all = a.captured.clone();
+        all.extend(b.captured.iter().filter(|v| !a.captured.contains(v)));
+        for body in [a, b] {
+            let Some(Some(f)) = self.bodies.get_mut(body.at) else { continue };
+            let own = f.body.args.len().saturating_sub(body.captured.len());
+            let had = f.body.args.split_off(own);
+            let names = f.param_names.split_off(own);
+            for v in &all {
+                match body.captured.iter().position(|c| c == v).and_then(|k| Some((*had.get(k)?, names.get(k)?.clone()))) {
+                    Some((arg, name)) => {
+                        f.body.args.push(arg);
+                        f.param_names.push(name);
+                    }
+                    None => drop(f.param("unused", self.func.ty(*v).clone())),
+                }
+            }
+            body.captured.clone_from(&all);
+        }
+    }
+
+    /// An operation with several results.
+    pub fn call(&mut self, op: Op, operands: Vec<Value>, types: Vec<TensorType>) -> Result<Vec<Val>, Fault> {
+        if types.iter().any(Type::is_poison) {
+            return Err(Fault::new(Code::Limit, "the size of a result overflows"));
+        }
+        let results: Vec<Value> = types.iter().map(|t| self.func.value(t.clone())).collect();
+        self.ops.push(Operation { op, operands, results: results.clone(), regions: vec![], loc: self.loc.clone() });
+        Ok(types.into_iter().zip(results).map(|(t, v)| Val::graph(t, self.frame.id, v)).collect())
+    }
+
+    /// The value of function `id` as one of the function at `level`; the innermost level is that under construction.
+    fn captured(&mut self, level: usize, id: u32, v: Value) -> Option<Value> {
+        let top = self.outer.len();
+        let frame = if level == top { &self.frame } else { &self.outer.get(level)?.frame };
+        if frame.id == id {
+            return Some(v);
+        }
+        if let Some(known) = frame.captured.get(&(id, v)) {
+            return Some(*known);
+        }
+        let below = level.checked_sub(1)?;
+        let outer = self.captured(below, id, v)?;
+        let ty = self.outer.get(below)?.func.ty(outer).clone();
+        let (frame, func) = if level == top {
+            (&mut self.frame, &mut self.func)
+        } else {
+            let o = self.outer.get_mut(level)?;
+            (&mut o.frame, &mut o.func)
+        };
+        let param = func.param(&format!("captured{}", frame.order.len()), ty);
+        frame.captured.insert((id, v), param);
+        frame.order.push(outer);
+        Some(param)
     }
 
     /// One operation with one result.
@@ -47,19 +185,30 @@ impl Build {
     fn push(&mut self, op: Op, operands: Vec<Value>, ty: TensorType) -> Val {
         let v = self.func.value(ty.clone());
         self.ops.push(Operation { op, operands, results: vec![v], regions: vec![], loc: self.loc.clone() });
-        Val::graph(ty, v)
+        Val::graph(ty, self.frame.id, v)
     }
 
-    /// The graph value, built at this place if there is none yet.
+    /// The graph value, built at this place if there is none yet. A body captures values of the functions around it; literals it
+    /// builds again.
     pub fn value(&mut self, v: &Val) -> Result<Value, Fault> {
-        if let Some(x) = v.value() {
-            return Ok(x);
+        match v.value() {
+            Some((frame, x)) if frame == self.frame.id => return Ok(x),
+            Some((frame, x)) if !v.is_literal() => {
+                let gone = || Fault::new(Code::UndefinedName, "a value is used outside of the body that computes it");
+                return self.captured(self.outer.len(), frame, x).ok_or_else(gone);
+            }
+            Some(_) => {
+                if let Some((_, x)) = self.frame.literals.get(&v.identity()) {
+                    return Ok(*x);
+                }
+            }
+            None => {}
         }
         let x = match v.missing() {
             Missing::Const(t) => {
                 if let Some(apart) = super::packed::constant(self, t, &v.ty)? {
                     let x = self.value(&apart)?;
-                    v.set_value(x);
+                    self.built(v, x);
                     return Ok(x);
                 }
                 let shape = v.ty.static_shape().unwrap_or_default();
@@ -71,14 +220,26 @@ impl Build {
             // Only in models that are refused: something to go on with.
             Missing::Broken => self.func.value(v.ty.clone()),
         };
-        v.set_value(x);
+        self.built(v, x);
         Ok(x)
+    }
+
+    /// Remembers what was built for a value.
+    fn built(&mut self, v: &Val, x: Value) {
+        if v.value().is_some() {
+            self.frame.literals.insert(v.identity(), (v.clone(), x));
+        } else {
+            v.set_value(self.frame.id, x);
+        }
     }
 
     /// The small inputs of the model that alone decide a value; none if larger ones have a part in it.
     pub fn inputs_behind(&self, v: &Val) -> Vec<String> {
         let (mut names, mut seen) = (BTreeSet::new(), BTreeSet::new());
-        let mut open: Vec<Value> = v.value().into_iter().collect();
+        if self.frame.id != 0 {
+            return vec![];
+        }
+        let mut open: Vec<Value> = v.value().into_iter().filter(|(frame, _)| *frame == 0).map(|(_, v)| v).collect();
         while let Some(v) = open.pop() {
             if !seen.insert(v) {
                 continue;
@@ -142,16 +303,12 @@ impl Build {
         self.func.body.ops = self.ops;
         self.func.body.yields = results.iter().map(|(_, v)| *v).collect();
         self.func.result_names = results.into_iter().map(|(n, _)| n).collect();
-        self.func.remove_dead();
-        self.func.renumber();
-        let mut used = vec![];
-        self.func.body.visit_ops(&mut |o| {
-            if let Op::Constant { value } = &o.op {
-                used.push(*value);
-            }
-        });
-        drop_unused_consts(&mut self.module, &mut self.func, &used);
         self.module.funcs.push(self.func);
+        self.module.funcs.extend(self.bodies.into_iter().flatten());
+        self.module.funcs.iter_mut().for_each(Func::remove_dead);
+        graph::drop_uncalled(&mut self.module);
+        self.module.funcs.iter_mut().for_each(Func::renumber);
+        graph::drop_unused_constants(&mut self.module);
         self.module
     }
 }
@@ -162,25 +319,4 @@ pub fn fraction(x: f64) -> Option<(Dim, i64)> {
         let n = x * by as f64;
         (n.fract() == 0.0 && n.abs() < (1i64 << 52) as f64).then(|| (Dim::from(n as i64), by))
     })
-}
-
-fn drop_unused_consts(module: &mut Module, func: &mut Func, used: &[odc_ir::core::ConstId]) {
-    let mut new = vec![None; module.consts.len()];
-    let mut kept = vec![];
-    for id in used {
-        if let (Some(slot), Some(c)) = (new.get_mut(id.0 as usize), module.constant(*id)) {
-            slot.get_or_insert_with(|| {
-                kept.push(c.clone());
-                odc_ir::core::ConstId(kept.len() as u32 - 1)
-            });
-        }
-    }
-    module.consts = kept;
-    for op in &mut func.body.ops {
-        if let Op::Constant { value } = &mut op.op
-            && let Some(Some(id)) = new.get(value.0 as usize)
-        {
-            *value = *id;
-        }
-    }
 }

@@ -1,11 +1,12 @@
 //! One node as its handler sees it: inputs, attributes, opset, and helpers for shapes that most operators need.
 
-use super::build::Build;
+use super::build::{Body, Build};
+use super::scope::Subgraphs;
 use super::value::Val;
 use crate::attrs::{Attrs, bad};
 use crate::diag::{Code, Fault};
 use crate::external::External;
-use crate::proto::NodeProto;
+use crate::proto::{GraphProto, NodeProto};
 use crate::tensor::{Tensor, unsupported};
 use crate::{proto::DataType, proto::TensorProto};
 use odc_ir::core::{DType, Dim, TensorType};
@@ -23,6 +24,7 @@ pub struct Call<'c, 'n> {
     pub opset: i64,
     pub inputs: Vec<Option<Val>>,
     pub external: &'c External,
+    pub subgraphs: &'c mut dyn Subgraphs,
 }
 
 pub fn operand(message: impl Into<String>) -> Fault {
@@ -160,6 +162,31 @@ impl Call<'_, '_> {
     }
     pub fn want_rank(&self, v: &Val, least: usize, what: &str) -> Got<()> {
         if v.rank() >= least { Ok(()) } else { Err(operand(format!("{what} is {}, needs at least {least} axes", v.ty))) }
+    }
+
+    /// A function that the one under construction calls: `fill` declares its parameters and gives its results, and whatever else.
+    pub fn body<T>(&mut self, what: &str, fill: impl FnOnce(&mut Self) -> Got<(Vec<Val>, T)>) -> Got<(Body, T)> {
+        self.build.begin(what);
+        let (results, more) = match fill(self) {
+            Ok((results, more)) => (Ok(results), Some(more)),
+            Err(f) => (Err(f), None),
+        };
+        let body = self.build.end(results)?;
+        let more = more.ok_or_else(|| Fault::new(Code::Undecided, "a body without results"))?;
+        Ok((body, more))
+    }
+    /// The results of a subgraph, built here.
+    pub fn subgraph(&mut self, graph: &GraphProto, args: &[Val]) -> Out {
+        self.subgraphs.run(self.build, graph, args)
+    }
+    /// `x` backwards along one axis.
+    pub fn reverse(&mut self, x: &Val, axis: usize) -> Got<Val> {
+        let mut starts = vec![Dim::ZERO; x.rank()];
+        let mut steps = vec![1; x.rank()];
+        if let (Some(s), Some(step), Some(d)) = (starts.get_mut(axis), steps.get_mut(axis), x.shape().get(axis)) {
+            (*s, *step) = (d - 1, -1);
+        }
+        self.emit(Op::Slice { starts, steps }, &[x], x.dtype(), x.shape().to_vec())
     }
 
     pub fn emit(&mut self, op: Op, operands: &[&Val], dtype: DType, shape: Vec<Dim>) -> Got<Val> {

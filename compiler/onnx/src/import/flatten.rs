@@ -29,6 +29,8 @@ pub struct Step<'m> {
     /// A name to show: the node's own, or that of its first output.
     pub name: String,
     pub opset: Option<i64>,
+    /// The versions that count for its subgraphs.
+    pub opsets: &'m [OperatorSetIdProto],
 }
 
 impl Step<'_> {
@@ -43,10 +45,31 @@ impl Step<'_> {
 
 /// All steps of the model's graph in order. Problems are added to `out`; what can be ordered is returned all the same.
 pub fn flatten<'m>(model: &'m ModelProto, graph: &'m GraphProto, limits: &Limits, out: &mut Vec<Diagnostic>) -> Vec<Step<'m>> {
+    body(model, graph, Surroundings { opsets: &model.opset_import, place: "", known: &|_| false }, limits, out)
+}
+
+/// What a subgraph has around it.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'m, 's> {
+    pub opsets: &'m [OperatorSetIdProto],
+    /// The name of the node that the graph belongs to.
+    pub place: &'s str,
+    /// Is it a value of the graphs around?
+    pub known: &'s dyn Fn(&str) -> bool,
+}
+
+/// As [`flatten`], for a graph inside of a node.
+pub fn body<'m>(
+    model: &'m ModelProto,
+    graph: &'m GraphProto,
+    around: Surroundings<'m, '_>,
+    limits: &Limits,
+    out: &mut Vec<Diagnostic>,
+) -> Vec<Step<'m>> {
     let functions = model.functions.iter().map(|f| (key(f.domain(), f.name(), f.overload()), f)).collect();
     let mut e = Expander { functions, limits, steps: vec![], calls: 0, out };
     for node in &graph.node {
-        e.expand(Cow::Borrowed(node), &model.opset_import, &mut vec![], "");
+        e.expand(Cow::Borrowed(node), around.opsets, &mut vec![], around.place);
         if e.steps.len() > limits.nodes {
             let text = format!("the model has more than {} nodes after its functions are expanded", limits.nodes);
             e.out.push(Fault::new(Code::Limit, text).of_model());
@@ -54,7 +77,7 @@ pub fn flatten<'m>(model: &'m ModelProto, graph: &'m GraphProto, limits: &Limits
         }
     }
     let steps = e.steps;
-    order(steps, graph, out)
+    order(steps, graph, around.known, out)
 }
 
 type Key = (String, String, String);
@@ -72,7 +95,7 @@ struct Expander<'m, 'o> {
 }
 
 impl<'m> Expander<'m, '_> {
-    fn expand(&mut self, node: Cow<'m, NodeProto>, opsets: &[OperatorSetIdProto], stack: &mut Vec<Key>, place: &str) {
+    fn expand(&mut self, node: Cow<'m, NodeProto>, opsets: &'m [OperatorSetIdProto], stack: &mut Vec<Key>, place: &str) {
         let own = match node.name() {
             "" => node.output.iter().find(|o| !o.is_empty()).map_or("(unnamed)", |o| o.as_str()),
             name => name,
@@ -86,7 +109,7 @@ impl<'m> Expander<'m, '_> {
         let key = key(node.domain(), node.op_type(), node.overload());
         let Some(&function) = self.functions.get(&key) else {
             let opset = opset_in(opsets, node.domain());
-            self.steps.push(Step { node, name, opset });
+            self.steps.push(Step { node, name, opset, opsets });
             return;
         };
         let fail = |why: &str| Fault::new(Code::BadFunction, why.to_owned()).at(&name, node.op_type());
@@ -189,7 +212,7 @@ pub fn captured<'a>(graph: &'a GraphProto, found: &mut Vec<&'a str>) {
 }
 
 /// Kahn's algorithm with the file's order as the tie-break, so that a sorted model stays as it is.
-fn order<'m>(steps: Vec<Step<'m>>, graph: &GraphProto, out: &mut Vec<Diagnostic>) -> Vec<Step<'m>> {
+fn order<'m>(steps: Vec<Step<'m>>, graph: &GraphProto, known: &dyn Fn(&str) -> bool, out: &mut Vec<Diagnostic>) -> Vec<Step<'m>> {
     let mut outer: BTreeSet<&str> = BTreeSet::new();
     let mut initializers = BTreeSet::new();
     for t in &graph.initializer {
@@ -228,6 +251,7 @@ fn order<'m>(steps: Vec<Step<'m>>, graph: &GraphProto, out: &mut Vec<Diagnostic>
                     users[p].push(k);
                     waits[k] += 1;
                 }
+                None if known(need) => {}
                 None => {
                     let f = Fault::new(Code::UndefinedName, format!("nothing defines its input `{}`", need.escape_debug()));
                     out.push(f.at(&s.name, &s.op()));

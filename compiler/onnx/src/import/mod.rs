@@ -16,6 +16,7 @@ mod lists;
 mod math;
 pub mod options;
 pub(crate) mod packed;
+mod scope;
 pub mod value;
 
 pub use fix::Fixed;
@@ -35,6 +36,7 @@ use dims::{Dims, Facts, Input};
 use flatten::Step;
 use odc_ir::core::{DType, Dim, Loc, TensorType, size_of_result};
 use odc_ir::graph::Module;
+use scope::Scope;
 use std::collections::{BTreeMap, BTreeSet};
 use value::{List, Val};
 
@@ -101,8 +103,7 @@ impl<'m> Round<'m> {
         let mut values: BTreeMap<&str, Val> = BTreeMap::new();
         for ((i, dtype), shape) in inputs.iter().zip(types).zip(shapes) {
             let ty = TensorType::new(dtype, shape);
-            let v = build.func.param(i.name(), ty.clone());
-            values.insert(i.name(), Val::graph(ty, v));
+            values.insert(i.name(), build.param(i.name(), ty));
         }
         for t in self.graph.initializer.iter().filter(|t| !fixed.contains_key(t.name())) {
             match call::constant(t, &self.model.external) {
@@ -128,7 +129,7 @@ impl<'m> Round<'m> {
     /// Imports steps in order, until something is learnt.
     fn walk<'s>(
         &self,
-        steps: &'s [Step],
+        steps: &'s [Step<'s>],
         build: &mut Build,
         values: &mut BTreeMap<&'s str, Val>,
         declared: &BTreeMap<&str, &ValueInfoProto>,
@@ -225,12 +226,24 @@ impl<'m> Round<'m> {
             report(Fault::new(Code::BadOperand, format!("input {k} is a sequence or an optional, must be a tensor")));
             return None;
         }
-        let broken = inputs.iter().flatten().any(Val::is_broken);
-        let mut call = Call { build, node: &step.node, attrs: &attrs, opset, inputs, external: &self.model.external };
+        let mut broken = inputs.iter().flatten().any(Val::is_broken);
+        let mut outside = vec![];
+        step.node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)).for_each(|g| flatten::captured(g, &mut outside));
+        for name in outside {
+            // As above.
+            broken |= values.get(name)?.is_broken();
+        }
+        let mut scope = Scope { round: self, step, values, out: vec![] };
+        let mut call =
+            Call { build, node: &step.node, attrs: &attrs, opset, inputs, external: &self.model.external, subgraphs: &mut scope };
         let result: Out = (row.run)(&mut call);
         for f in std::mem::take(&mut call.build.dims.doubts) {
             report(f);
         }
+        let inner = call.subgraphs.rollback(0);
+        let failed_inside = !inner.is_empty();
+        out.extend(inner);
+        let mut report = |f: Fault| out.push(f.at(&step.name, &step.op()));
         match result {
             Ok(v) => {
                 for name in attrs.unread() {
@@ -241,6 +254,8 @@ impl<'m> Round<'m> {
                 }
                 Some(v)
             }
+            // It was reported where it happened.
+            Err(_) if failed_inside => None,
             Err(mut f) => {
                 // Where the handler does not say which operand it needs, it is one of its integers.
                 if f.code == Code::DataDependentShape && f.inputs.is_empty() {

@@ -72,8 +72,8 @@ pub struct Val {
     pub ty: TensorType,
     pub known: Option<Rc<Vec<Elem>>>,
     source: Source,
-    /// The graph value, once there is one; shared by all copies.
-    cell: Rc<Cell<Option<Value>>>,
+    /// The graph value, once there is one, and the function it belongs to; shared by all copies.
+    cell: Rc<Cell<Option<(u32, Value)>>>,
 }
 
 /// What has to be built for a value that is none yet.
@@ -85,8 +85,9 @@ pub enum Missing<'a> {
 }
 
 impl Val {
-    pub fn graph(ty: TensorType, v: Value) -> Val {
-        Val { ty, known: None, source: Source::Graph, cell: Rc::new(Cell::new(Some(v))) }
+    /// A value of function `frame`.
+    pub fn graph(ty: TensorType, frame: u32, v: Value) -> Val {
+        Val { ty, known: None, source: Source::Graph, cell: Rc::new(Cell::new(Some((frame, v)))) }
     }
     pub fn constant(ty: TensorType, t: Tensor) -> Val {
         let shape = ty.static_shape().unwrap_or_default();
@@ -153,11 +154,20 @@ impl Val {
         self.known.as_ref()?.iter().map(Elem::as_float).collect()
     }
 
-    pub fn value(&self) -> Option<Value> {
+    /// The graph value and its function.
+    pub fn value(&self) -> Option<(u32, Value)> {
         self.cell.get()
     }
-    pub fn set_value(&self, v: Value) {
-        self.cell.set(Some(v));
+    pub fn set_value(&self, frame: u32, v: Value) {
+        self.cell.set(Some((frame, v)));
+    }
+    /// Can any function build it anew?
+    pub fn is_literal(&self) -> bool {
+        matches!(self.source, Source::Const(_) | Source::Known)
+    }
+    /// The same for all copies.
+    pub fn identity(&self) -> *const () {
+        Rc::as_ptr(&self.cell).cast()
     }
     pub fn missing(&self) -> Missing<'_> {
         match (&self.source, &self.known) {

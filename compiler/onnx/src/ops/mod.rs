@@ -4,6 +4,7 @@
 mod attention;
 mod cast;
 mod choose;
+mod control;
 mod conv;
 mod cumulative;
 mod deform;
@@ -25,6 +26,7 @@ mod pool;
 mod preview;
 mod quant;
 mod random;
+mod recurrent;
 mod reduce;
 mod refused;
 mod resize;
@@ -104,6 +106,7 @@ rows! {
     "EyeLike" 9..NOW (1, 1) matrix::eye_like;
     "Flatten" ANY..NOW (1, 1) shape::flatten;
     "Floor" ANY..NOW (1, 1) elementwise::floor;
+    "GRU" 7..NOW (3, 6) recurrent::gru;
     "Gather" ANY..NOW (2, 2) index::gather;
     "GatherElements" 11..NOW (2, 2) index::gather_elements;
     "GatherND" 11..NOW (2, 2) index::gather_nd;
@@ -122,11 +125,13 @@ rows! {
     "HardSwish" 14..NOW (1, 1) elementwise::hard_swish;
     "Hardmax" ANY..NOW (1, 1) matrix::hardmax;
     "Identity" ANY..NOW (1, 1) shape::identity;
+    "If" ANY..NOW (1, 1) control::if_;
     "ImageDecoder" 20..NOW (1, 1) refused::image_decoder;
     "InstanceNormalization" ANY..NOW (3, 3) norm::instance_norm;
     "IsInf" 10..NOW (1, 1) elementwise::is_inf;
     "IsNaN" 9..NOW (1, 1) elementwise::is_nan;
     "LRN" ANY..NOW (1, 1) pool::lrn;
+    "LSTM" 7..NOW (3, 8) recurrent::lstm;
     "LayerNormalization" ANY..NOW (2, 3) norm::layer_norm;
     "LeakyRelu" ANY..NOW (1, 1) elementwise::leaky_relu;
     "Less" ANY..NOW (2, 2) elementwise::less;
@@ -134,6 +139,7 @@ rows! {
     "LinearAttention" 27..NOW (3, 6) linear_attention::linear_attention;
     "Log" ANY..NOW (1, 1) elementwise::log;
     "LogSoftmax" ANY..NOW (1, 1) norm::log_softmax;
+    "Loop" ANY..NOW (0, MANY) control::loop_;
     "LpNormalization" ANY..NOW (1, 1) norm::lp_norm;
     "LpPool" ANY..NOW (1, 1) pool::lp_pool;
     "MatMul" ANY..NOW (2, 2) linear::mat_mul;
@@ -167,6 +173,7 @@ rows! {
     "QLinearMatMul" 10..NOW (8, 8) integer::qlinear_matmul;
     "QuantizeLinear" 10..NOW (2, 3) quant::quantize_linear;
     "RMSNormalization" 23..NOW (2, 2) norm::rms_norm;
+    "RNN" 7..NOW (3, 6) recurrent::rnn;
     "RandomNormal" ANY..NOW (0, 0) random::random_normal;
     "RandomNormalLike" ANY..NOW (1, 1) random::random_normal_like;
     "RandomUniform" ANY..NOW (0, 0) random::random_uniform;
@@ -191,6 +198,7 @@ rows! {
     "RotaryEmbedding" 23..NOW (3, 4) rotary::rotary_embedding;
     "Round" 11..NOW (1, 1) elementwise::round;
     "STFT" 17..NOW (2, 4) fourier::stft;
+    "Scan" 8..NOW (1, MANY) control::scan;
     "Scatter" 9..10 (3, 3) index::scatter_elements;
     "ScatterElements" 11..NOW (3, 3) index::scatter_elements;
     "ScatterND" 11..NOW (3, 3) index::scatter_nd;

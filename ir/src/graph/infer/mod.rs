@@ -62,7 +62,9 @@ pub fn result_follows(op: &Op) -> bool {
         | Op::Tile {}
         | Op::Resize { .. }
         | Op::Range {}
-        | Op::OneHot { .. } => false,
+        | Op::OneHot { .. }
+        | Op::If { .. }
+        | Op::Loop { .. } => false,
         Op::Constant { .. }
         | Op::Unary { .. }
         | Op::Binary { .. }
@@ -147,7 +149,9 @@ fn inferred(op: &Op, x: &[&TensorType], cx: &Cx) -> Result<TensorType, String> {
         | Op::Tile {}
         | Op::Resize { .. }
         | Op::Range {}
-        | Op::OneHot { .. } => Err("its result is stated".into()),
+        | Op::OneHot { .. }
+        | Op::If { .. }
+        | Op::Loop { .. } => Err("its result is stated".into()),
     }
 }
 
@@ -175,6 +179,7 @@ fn stated(op: &Op, x: &[&TensorType], result: &TensorType, cx: &Cx) -> Result<()
         Op::Resize { scales, .. } => movement::resize(scales, operand(x, 0)?, result, cx),
         Op::Range {} => movement::range(operand(x, 0)?, operand(x, 1)?, result),
         Op::OneHot { axis } => data::one_hot(*axis, operand(x, 0)?, operand(x, 1)?, result, cx),
+        Op::If { .. } | Op::Loop { .. } => Err("the verifier checks it against its functions".into()),
         Op::Constant { .. }
         | Op::Unary { .. }
         | Op::Binary { .. }

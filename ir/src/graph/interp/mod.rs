@@ -12,6 +12,7 @@ mod suppress;
 mod window;
 
 use super::{Func, Module, Op, Operation};
+use crate::core::control::{MAX_CALLS, run_loop, single};
 use crate::core::{self, Binding, Const, DType, InterpError, OpSet, Scalar, TensorType, TensorValue, bind_inputs};
 use std::rc::Rc;
 
@@ -20,6 +21,22 @@ pub fn run(m: &Module, inputs: &[(String, TensorValue)]) -> Result<Vec<TensorVal
     let f = m.main().ok_or(InterpError::NoFunction)?;
     let params: Vec<(&str, &TensorType)> = f.param_names.iter().zip(&f.body.args).map(|(n, v)| (n.as_str(), f.ty(*v))).collect();
     let (mut binding, args) = bind_inputs(&m.symbols, &params, inputs)?;
+    let out = call(m, f, &mut binding, args.into_iter().map(Rc::new).collect(), 0)?;
+    let outputs = f.result_names.iter().zip(out).filter(|(name, _)| core::size_of_result(name).is_none());
+    Ok(outputs.map(|(_, t)| (*t).clone()).collect())
+}
+
+/// Runs a function of the module on its arguments.
+fn call(
+    m: &Module,
+    f: &Func,
+    binding: &mut Binding,
+    args: Vec<Rc<TensorValue>>,
+    depth: usize,
+) -> Result<Vec<Rc<TensorValue>>, InterpError> {
+    if depth > MAX_CALLS || args.len() != f.body.args.len() {
+        return Err(fail(format!("@{} is called too deeply or with other arguments than it takes", f.name)));
+    }
     let mut values: Vec<Option<Rc<TensorValue>>> = vec![None; f.types.len()];
     let mut left = use_counts(f);
     for (v, x) in f.body.args.iter().zip(args) {
@@ -27,18 +44,51 @@ pub fn run(m: &Module, inputs: &[(String, TensorValue)]) -> Result<Vec<TensorVal
     }
     for op in &f.body.ops {
         let operands = op.operands.iter().map(|v| get(&values, *v)).collect::<Result<Vec<_>, _>>()?;
-        let (v, ty) = result(f, op)?;
-        let refs: Vec<&TensorValue> = operands.iter().map(Rc::as_ref).collect();
-        let out = eval(&op.op, &refs, ty, &binding, &m.consts).map_err(|e| located(e, op))?;
-        for (_, size) in f.sizes().filter(|(of, _)| *of == v) {
-            let value = out.data.first().copied().map_or(-1, Scalar::as_i64);
-            binding.learn(&m.symbols, &size, value).map_err(|e| located(e, op))?;
+        let out = match &op.op {
+            Op::If { .. } | Op::Loop { .. } => control(m, f, op, binding, &operands, depth).map_err(|e| located(e, op))?,
+            _ => {
+                let ty = result(f, op)?;
+                let refs: Vec<&TensorValue> = operands.iter().map(Rc::as_ref).collect();
+                vec![Rc::new(eval(&op.op, &refs, ty, binding, &m.consts).map_err(|e| located(e, op))?)]
+            }
+        };
+        for (v, x) in op.results.iter().zip(out) {
+            for (_, size) in f.sizes().filter(|(of, _)| of == v) {
+                let value = x.data.first().copied().map_or(-1, Scalar::as_i64);
+                binding.learn(&m.symbols, &size, value).map_err(|e| located(e, op))?;
+            }
+            set(&mut values, *v, x)?;
         }
-        set(&mut values, v, out)?;
         drop(operands);
         release(&mut values, &mut left, op);
     }
-    f.outputs().map(|(_, v)| get(&values, v).map(|x| x.as_ref().clone())).collect()
+    f.body.yields.iter().map(|v| get(&values, *v)).collect()
+}
+
+/// The results of an `if` or a `loop`.
+fn control(
+    m: &Module,
+    f: &Func,
+    op: &Operation,
+    binding: &mut Binding,
+    operands: &[Rc<TensorValue>],
+    depth: usize,
+) -> Result<Vec<Rc<TensorValue>>, InterpError> {
+    let callee = |name: &core::Callee| m.func(name).ok_or_else(|| fail(format!("there is no function @{}", name.0)));
+    match (&op.op, operands) {
+        (Op::If { then, otherwise }, [condition, given @ ..]) => {
+            let name = if single(condition)?.as_bool() { then } else { otherwise };
+            call(m, callee(name)?, binding, given.to_vec(), depth + 1)
+        }
+        (Op::Loop { body, trips, form }, _) => {
+            let body = callee(body)?;
+            let types = op.results.iter().map(|v| f.types.get(v.index()).cloned()).collect::<Option<Vec<_>>>();
+            let types = types.ok_or_else(|| fail("a result has no type"))?;
+            let sizes = binding.clone();
+            run_loop((trips, form), operands, &types, &sizes, &mut |args| call(m, body, binding, args, depth + 1))
+        }
+        _ => Err(fail("it has no condition")),
+    }
 }
 
 /// The value of one op under a binding of the symbols: `result` states what the op gives.
@@ -109,6 +159,7 @@ fn dispatch(cx: &Cx) -> Result<TensorValue, InterpError> {
         Op::OneHot { axis } => data::one_hot(cx, *axis),
         Op::Suppress {} => suppress::suppress(cx),
         Op::Trilu { upper, k } => movement::trilu(cx, *upper, *k),
+        Op::If { .. } | Op::Loop { .. } => Err(fail("it needs the functions of its module")),
     }
 }
 
@@ -143,23 +194,24 @@ fn found(x: Option<Scalar>) -> Result<Scalar, InterpError> {
 
 fn located(e: InterpError, op: &Operation) -> InterpError {
     match e {
-        InterpError::Op { message, .. } => InterpError::Op { op: op.op.info().mnemonic.into(), loc: op.loc.to_string(), message },
+        InterpError::Op { op: name, message, .. } if name.is_empty() => {
+            InterpError::Op { op: op.op.info().mnemonic.into(), loc: op.loc.to_string(), message }
+        }
         e => e,
     }
 }
 
-fn result<'f>(f: &'f Func, op: &Operation) -> Result<(core::Value, &'f TensorType), InterpError> {
+fn result<'f>(f: &'f Func, op: &Operation) -> Result<&'f TensorType, InterpError> {
     let v = op.result().ok_or_else(|| located(fail("it must have one result"), op))?;
-    let ty = f.types.get(v.index()).ok_or_else(|| InterpError::Undefined { value: v.to_string() })?;
-    Ok((v, ty))
+    f.types.get(v.index()).ok_or_else(|| InterpError::Undefined { value: v.to_string() })
 }
 
 fn get(values: &[Option<Rc<TensorValue>>], v: core::Value) -> Result<Rc<TensorValue>, InterpError> {
     values.get(v.index()).cloned().flatten().ok_or_else(|| InterpError::Undefined { value: v.to_string() })
 }
 
-fn set(values: &mut [Option<Rc<TensorValue>>], v: core::Value, x: TensorValue) -> Result<(), InterpError> {
-    *values.get_mut(v.index()).ok_or_else(|| InterpError::Undefined { value: v.to_string() })? = Some(Rc::new(x));
+fn set(values: &mut [Option<Rc<TensorValue>>], v: core::Value, x: Rc<TensorValue>) -> Result<(), InterpError> {
+    *values.get_mut(v.index()).ok_or_else(|| InterpError::Undefined { value: v.to_string() })? = Some(x);
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 mod program;
 
 use super::{Axes, Block, Func, Module, Op, Operation, Program, ReduceKind, Tensor};
+use crate::core::control::{MAX_CALLS, run_loop, single};
 use crate::core::{self, Binary, Binding, DType, Dim, InterpError, OpSet, Scalar, TensorType, TensorValue, bind_inputs, indices};
 use program::{Places, Ready, Scope};
 use std::rc::Rc;
@@ -13,12 +14,21 @@ pub fn run(m: &Module, inputs: &[(String, TensorValue)]) -> Result<Vec<TensorVal
     let f = m.main().ok_or(InterpError::NoFunction)?;
     let params: Vec<(&str, &TensorType)> = f.param_names.iter().zip(&f.body.args).map(|(n, v)| (n.as_str(), f.ty(*v))).collect();
     let (binding, args) = bind_inputs(&m.symbols, &params, inputs)?;
-    let mut e = Eval { m, f, binding, values: vec![None; f.types.len()] };
-    for (v, x) in f.body.args.iter().zip(args) {
-        e.set(*v, Rc::new(x));
+    let out = call(m, f, &binding, args.into_iter().map(Rc::new).collect(), 0)?;
+    let outputs = f.result_names.iter().zip(out).filter(|(name, _)| core::size_of_result(name).is_none());
+    Ok(outputs.map(|(_, t)| (*t).clone()).collect())
+}
+
+/// Runs a function of the module on its arguments.
+fn call(m: &Module, f: &Func, binding: &Binding, args: Vec<Rc<TensorValue>>, depth: usize) -> Result<Vec<Rc<TensorValue>>, InterpError> {
+    if depth > MAX_CALLS || args.len() != f.body.args.len() {
+        return Err(fail(&format!("@{} is called too deeply or with other arguments than it takes", f.name)));
     }
-    e.block(&f.body)?;
-    f.outputs().map(|(_, v)| e.get(v).map(|t| (*t).clone())).collect()
+    let mut e = Eval { m, f, binding: binding.clone(), values: vec![None; f.types.len()], depth };
+    for (v, x) in f.body.args.iter().zip(args) {
+        e.set(*v, x);
+    }
+    e.block(&f.body)
 }
 
 fn fail(message: &str) -> InterpError {
@@ -30,6 +40,7 @@ struct Eval<'m> {
     f: &'m Func,
     binding: Binding,
     values: Vec<Option<Rc<TensorValue>>>,
+    depth: usize,
 }
 
 impl<'m> Eval<'m> {
@@ -66,6 +77,12 @@ impl<'m> Eval<'m> {
         if let Op::Dispatch { .. } = &op.op {
             return self.dispatch(op, held);
         }
+        if matches!(op.op, Op::If { .. } | Op::Loop { .. }) {
+            for (v, x) in op.results.iter().zip(self.control(op, &held)?) {
+                self.set(*v, x);
+            }
+            return Ok(());
+        }
         let result = op.result().ok_or_else(|| fail("it must have one result"))?;
         let ty = self.f.types.get(result.index()).ok_or_else(|| fail("its result has no type"))?;
         let shape = self.binding.shape(&ty.shape)?;
@@ -86,10 +103,27 @@ impl<'m> Eval<'m> {
                 TensorValue::new(ty.dtype, shape, x.data.clone())?
             }
             Op::Scatter { axes, index, update } => self.scatter(axes, index, update, &xs)?,
-            Op::Dispatch { .. } => return Ok(()),
+            Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return Ok(()),
         };
         self.set(result, Rc::new(value));
         Ok(())
+    }
+
+    fn control(&self, op: &Operation, held: &[Rc<TensorValue>]) -> Result<Vec<Rc<TensorValue>>, InterpError> {
+        let callee = |name: &core::Callee| self.m.func(name).ok_or_else(|| fail(&format!("there is no function @{}", name.0)));
+        let run = |f: &Func, args| call(self.m, f, &self.binding, args, self.depth + 1);
+        match (&op.op, held) {
+            (Op::If { then, otherwise }, [condition, given @ ..]) => {
+                run(callee(if single(condition)?.as_bool() { then } else { otherwise })?, given.to_vec())
+            }
+            (Op::Loop { body, trips, form }, _) => {
+                let body = callee(body)?;
+                let types = op.results.iter().map(|v| self.f.types.get(v.index()).cloned()).collect::<Option<Vec<_>>>();
+                let types = types.ok_or_else(|| fail("a result has no type"))?;
+                run_loop((trips, form), held, &types, &self.binding, &mut |args| run(body, args))
+            }
+            _ => Err(fail("it has no condition")),
+        }
     }
 
     fn dispatch(&mut self, op: &'m Operation, held: Vec<Rc<TensorValue>>) -> Result<(), InterpError> {

@@ -1,0 +1,420 @@
+//! If, Loop and Scan. What is known when compiling is decided here: a known condition leaves one branch, a short loop is written
+//! out. The rest becomes `if` and `loop` with bodies as functions.
+
+use crate::attrs::bad;
+use crate::diag::{Code, Fault};
+use crate::import::call::{Call, Got, Out, operand, unsupported_use};
+use crate::import::value::{Elem, Val};
+use crate::proto::GraphProto;
+use odc_ir::core::{DType, Dim, LoopForm, TensorType};
+use odc_ir::graph::Op;
+
+/// Nodes that a written-out loop may have.
+const UNROLLED_NODES: usize = 256;
+/// The same where nothing else will do: carried values that change their shapes.
+const MOST_UNROLLED_NODES: usize = 16384;
+
+/// The one element of a condition, if it is known.
+fn known_bool(v: &Val) -> Option<bool> {
+    match v.known.as_ref()?.as_slice() {
+        [e] => e.as_bool(),
+        _ => None,
+    }
+}
+
+/// A tensor of one element as a scalar.
+fn scalar(c: &mut Call, v: &Val, dtype: DType, what: &str) -> Got<Val> {
+    if v.dtype() != dtype || !v.shape().iter().all(|d| d.is(1)) {
+        return Err(operand(format!("{what} is {}, must be one {dtype}", v.ty)));
+    }
+    c.reshape(v, vec![])
+}
+
+fn graph<'n>(c: &Call<'_, 'n>, name: &str) -> Got<&'n GraphProto> {
+    c.attrs.graph(name)?.ok_or_else(|| bad(name, "is required"))
+}
+
+/// A subgraph without inputs as a function; its results beside it.
+fn branch(c: &mut Call, what: &str, g: &GraphProto) -> Got<(crate::import::build::Body, Vec<Val>)> {
+    c.body(what, |c| {
+        let results = c.subgraph(g, &[])?;
+        Ok((results.clone(), results))
+    })
+}
+
+pub fn if_(c: &mut Call) -> Out {
+    let condition = c.input(0)?;
+    let (then, otherwise) = (graph(c, "then_branch")?, graph(c, "else_branch")?);
+    if let Some(flag) = known_bool(&condition) {
+        return c.subgraph(if flag { then } else { otherwise }, &[]);
+    }
+    let condition = scalar(c, &condition, DType::Bool, "the condition")?;
+    let mark = c.subgraphs.mark();
+    let both = branch(c, "then", then).and_then(|a| Ok((a, branch(c, "else", otherwise)?)));
+    let ((mut a, ours), (mut b, theirs)) = match both {
+        Ok(both) => both,
+        // With a known condition one branch would do.
+        Err(f) => return Err(fixable(c, mark, &[&condition], f)),
+    };
+    let differ = |why: String| {
+        let f = Fault::new(Code::DataDependentShape, why);
+        f.help("export the model so that both branches give the same shapes, or make the condition known")
+    };
+    if ours.len() != theirs.len() {
+        return Err(differ(format!("its branches give {} and {} results", ours.len(), theirs.len())));
+    }
+    for (k, (x, y)) in ours.iter().zip(&theirs).enumerate() {
+        let same = x.dtype() == y.dtype() && x.rank() == y.rank();
+        let same = same && x.shape().iter().zip(y.shape()).all(|(p, q)| c.build.dims.simplify(p) == c.build.dims.simplify(q));
+        if !same {
+            let f = differ(format!("its branches give {} and {} as result {k}, and which one runs depends on data", x.ty, y.ty));
+            return Err(f.fixable(c.build.inputs_behind(&condition)));
+        }
+    }
+    c.build.same_captures(&mut a, &mut b);
+    let mut operands = vec![c.build.value(&condition)?];
+    operands.extend(&a.captured);
+    let types = a.results.clone();
+    let results = c.build.call(Op::If { then: a.name, otherwise: b.name }, operands, types)?;
+    // What both branches know alike is known.
+    let known = |(r, (x, y)): (Val, (&Val, &Val))| match (&x.known, &y.known) {
+        (Some(p), Some(q)) if p == q => Val::known(x.ty.clone(), p.to_vec()),
+        _ => r,
+    };
+    Ok(results.into_iter().zip(ours.iter().zip(&theirs)).map(known).collect())
+}
+
+/// A loop to build.
+pub struct Form {
+    pub trips: Dim,
+    pub limit: Option<Val>,
+    pub condition: Option<Val>,
+    pub carried: Vec<Val>,
+    /// Iteration i sees element i of the first axis of each.
+    pub scanned: Vec<Val>,
+}
+
+/// What a body gives: whether to go on, carried values, values to stack.
+pub struct Given {
+    pub condition: Option<Val>,
+    pub carried: Vec<Val>,
+    pub stacked: Vec<Val>,
+}
+
+/// The loop whose body is what `fill` makes of the iteration's number, carried values and elements. Its results: the carried values,
+/// then the stacked ones.
+pub fn build(c: &mut Call, form: Form, what: &str, fill: impl FnOnce(&mut Call, &Val, &[Val], &[Val]) -> Got<Given>) -> Out {
+    let Form { trips, limit, condition, carried, scanned } = form;
+    let (body, stacked) = c.body(what, |c| {
+        let number = c.build.param("iteration", TensorType::scalar(DType::I64));
+        let current: Vec<Val> = carried.iter().enumerate().map(|(k, v)| c.build.param(&format!("carried{k}"), v.ty.clone())).collect();
+        let element = |v: &Val| TensorType::new(v.dtype(), v.shape().get(1..).unwrap_or_default().to_vec());
+        let elements: Vec<Val> = scanned.iter().enumerate().map(|(k, v)| c.build.param(&format!("element{k}"), element(v))).collect();
+        let given = fill(c, &number, &current, &elements)?;
+        let mut results = vec![];
+        if condition.is_some() {
+            let go_on = given.condition.ok_or_else(|| operand("its body gives no condition"))?;
+            results.push(scalar(c, &go_on, DType::Bool, "the condition that the body gives")?);
+        }
+        for (k, (new, old)) in given.carried.iter().zip(&carried).enumerate() {
+            results.push(as_before(c, new, &old.ty, k)?);
+        }
+        let stacked: Vec<TensorType> = given.stacked.iter().map(|v| v.ty.clone()).collect();
+        results.extend(given.stacked);
+        Ok((results, stacked))
+    })?;
+    if (limit.is_some() || condition.is_some())
+        && let Some(t) = stacked.first()
+    {
+        let why = format!("how many elements of {t} it collects is only known when it runs");
+        let f = Fault::new(Code::DataDependentShape, why).help("export the model with a known number of iterations");
+        return Err(f.fixable(limit.map_or(vec![], |v| c.build.inputs_behind(&v))));
+    }
+    let form = LoopForm { limit: limit.is_some(), condition: condition.is_some(), carried: carried.len(), scanned: scanned.len() };
+    let mut operands = vec![];
+    for v in limit.iter().chain(&condition).chain(&carried).chain(&scanned) {
+        operands.push(c.build.value(v)?);
+    }
+    operands.extend(&body.captured);
+    let mut types: Vec<TensorType> = carried.iter().map(|v| v.ty.clone()).collect();
+    types.extend(stacked.into_iter().map(|t| {
+        let mut shape = vec![trips.clone()];
+        shape.extend(t.shape);
+        TensorType::new(t.dtype, shape)
+    }));
+    c.build.call(Op::Loop { body: body.name, trips, form }, operands, types)
+}
+
+/// A carried value has one type in all iterations.
+fn as_before(c: &mut Call, new: &Val, old: &TensorType, k: usize) -> Got<Val> {
+    let same = new.dtype() == old.dtype && new.rank() == old.rank();
+    let same = same && new.shape().iter().zip(&old.shape).all(|(a, b)| c.build.dims.simplify(a) == c.build.dims.simplify(b));
+    if !same {
+        let f = unsupported_use(format!("carried value {k} changes from {old} to {} in an iteration", new.ty));
+        return Err(f.help("only loops with few and known iterations may change shapes: make their number a constant"));
+    }
+    if new.ty == *old { Ok(new.clone()) } else { c.emit(Op::Reshape {}, &[new], old.dtype, old.shape.clone()) }
+}
+
+fn count_nodes(g: &GraphProto) -> usize {
+    let inner = |n: &crate::proto::NodeProto| n.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)).map(count_nodes).sum::<usize>();
+    g.node.iter().map(|n| usize::from(n.op_type() != "Constant") + inner(n)).sum()
+}
+
+pub fn loop_(c: &mut Call) -> Out {
+    let body = graph(c, "body")?;
+    let (limit, condition) = (c.opt(0), c.opt(1));
+    let initial = (2..c.inputs.len()).map(|k| c.input(k)).collect::<Got<Vec<_>>>()?;
+    if body.input.len() != initial.len() + 2 || body.output.len() <= initial.len() {
+        let why = format!("its body has {} inputs and {} outputs", body.input.len(), body.output.len());
+        return Err(bad("body", format!("{why}, which does not fit {} carried values", initial.len())));
+    }
+    let mark = c.subgraphs.mark();
+    if let Some(results) = unrolled(c, body, limit.as_ref(), condition.as_ref(), &initial, UNROLLED_NODES)? {
+        return Ok(results);
+    }
+    let fault = match rolled(c, body, limit.clone(), condition.clone(), &initial) {
+        Ok(results) => return Ok(results),
+        Err(f) if c.build.dims.learnt => return Err(f),
+        Err(f) => f,
+    };
+    let problems = c.subgraphs.rollback(mark);
+    if let Some(results) = unrolled(c, body, limit.as_ref(), condition.as_ref(), &initial, MOST_UNROLLED_NODES)? {
+        return Ok(results);
+    }
+    c.subgraphs.report(problems);
+    // With a known number of iterations it might be written out.
+    Err(fixable(c, mark, &limit.iter().chain(&condition).collect::<Vec<_>>(), fault))
+}
+
+/// Says of the problems after `mark`, and of `fault`, that they may go away with these operands known.
+fn fixable(c: &mut Call, mark: usize, operands: &[&Val], fault: Fault) -> Fault {
+    let unknown = operands.iter().filter(|v| v.known.is_none());
+    let behind: Vec<String> = unknown.flat_map(|v| c.build.inputs_behind(v)).collect();
+    let problems = c.subgraphs.rollback(mark);
+    c.subgraphs.report(problems.into_iter().map(|d| if d.inputs.is_empty() { d.fixable(behind.clone()) } else { d }).collect());
+    if fault.inputs.is_empty() { fault.fixable(behind) } else { fault }
+}
+
+/// As a `loop`.
+fn rolled(c: &mut Call, body: &GraphProto, limit: Option<Val>, condition: Option<Val>, initial: &[Val]) -> Out {
+    let (mut trips, mut limit_operand) = (Dim::from(i64::MAX), None);
+    if let Some(v) = limit {
+        match v.known_ints().as_deref() {
+            Some([d]) => trips = if c.build.dims.ranges.nonneg(d) { d.clone() } else { d.max_with(&Dim::ZERO) },
+            _ => limit_operand = Some(scalar(c, &v, DType::I64, "the number of iterations")?),
+        }
+    }
+    let mut first = match condition {
+        Some(v) => Some(scalar(c, &v, DType::Bool, "the condition")?),
+        None => None,
+    };
+    // A condition that always holds is none.
+    if first.as_ref().and_then(known_bool) == Some(true) {
+        let mark = c.subgraphs.mark();
+        let holds = c.body("trial", |c| {
+            let given = given(c, body, None, initial)?;
+            Ok((vec![], given.condition.as_ref().and_then(known_bool) == Some(true)))
+        });
+        if c.build.dims.learnt {
+            return Err(Fault::new(Code::Undecided, "its sizes are not settled"));
+        }
+        c.subgraphs.rollback(mark);
+        if matches!(holds, Ok((_, true))) {
+            first = None;
+        }
+    }
+    let form = Form { trips, limit: limit_operand, condition: first, carried: initial.to_vec(), scanned: vec![] };
+    build(c, form, "loop", |c, number, carried, _| given(c, body, Some(number), carried))
+}
+
+/// The body of an ONNX loop in the function under construction; without `number`, for values of these types.
+fn given(c: &mut Call, body: &GraphProto, number: Option<&Val>, carried: &[Val]) -> Got<Given> {
+    let holds = Val::known(TensorType::scalar(DType::Bool), vec![Elem::bool(true)]);
+    let mut args = vec![];
+    match number {
+        Some(n) => args.extend([n.clone(), holds]),
+        None => args.extend([c.build.param("iteration", TensorType::scalar(DType::I64)), holds]),
+    }
+    match number {
+        Some(_) => args.extend_from_slice(carried),
+        None => args.extend(carried.iter().map(|v| c.build.param("carried", v.ty.clone()))),
+    }
+    let mut out = c.subgraph(body, &args)?.into_iter();
+    let condition = out.next();
+    let carried = out.by_ref().take(carried.len()).collect();
+    Ok(Given { condition, carried, stacked: out.collect() })
+}
+
+/// The loop written out, if it is short and what ends it is known; `None` if not.
+fn unrolled(
+    c: &mut Call,
+    body: &GraphProto,
+    limit: Option<&Val>,
+    condition: Option<&Val>,
+    initial: &[Val],
+    nodes: usize,
+) -> Got<Option<Vec<Val>>> {
+    let most = nodes / count_nodes(body).max(1);
+    let trips = match limit.map(Val::const_ints) {
+        None => usize::MAX,
+        Some(Some(n)) => n.first().map_or(0, |n| usize::try_from(*n).unwrap_or(0)),
+        Some(None) => return Ok(None),
+    };
+    let endless = condition.is_none();
+    let mut go_on = match condition.map(known_bool) {
+        None => true,
+        Some(Some(flag)) => flag,
+        Some(None) => return Ok(None),
+    };
+    let stacks = body.output.len() - 1 - initial.len();
+    // Without iterations nothing says what is stacked but the body.
+    if go_on && endless && trips > most || stacks > 0 && (trips == 0 || !go_on) {
+        return Ok(None);
+    }
+    let mark = c.subgraphs.mark();
+    let mut carried = initial.to_vec();
+    let mut stacked: Vec<Vec<Val>> = vec![vec![]; stacks];
+    let mut i = 0;
+    while go_on && i < trips {
+        let number = Val::known(TensorType::scalar(DType::I64), vec![Elem::int(i as i64)]);
+        let step = if i < most { given(c, body, Some(&number), &carried) } else { Err(operand("too long")) };
+        if c.build.dims.learnt {
+            return Err(Fault::new(Code::Undecided, "its sizes are not settled"));
+        }
+        let next = step.ok().and_then(|g| Some((if endless { true } else { known_bool(g.condition.as_ref()?)? }, g)));
+        let Some((next, g)) = next.filter(|_| c.subgraphs.mark() == mark) else {
+            // What was built so far is used by nobody.
+            c.subgraphs.rollback(mark);
+            return Ok(None);
+        };
+        go_on = next;
+        carried = g.carried;
+        for (all, v) in stacked.iter_mut().zip(g.stacked) {
+            let mut shape = vec![Dim::ONE];
+            shape.extend_from_slice(v.shape());
+            all.push(c.reshape(&v, shape)?);
+        }
+        i += 1;
+    }
+    for parts in stacked {
+        let Some(first) = parts.first().cloned() else { return Ok(None) };
+        if parts.iter().any(|p| p.ty != first.ty) {
+            return Err(operand(format!("it collects elements of different shapes, {} among them", first.ty)));
+        }
+        let mut shape = first.shape().to_vec();
+        if let Some(n) = shape.first_mut() {
+            *n = Dim::from(parts.len() as i64);
+        }
+        let parts: Vec<&Val> = parts.iter().collect();
+        carried.push(if parts.len() == 1 { first } else { c.emit(Op::Concat { axis: 0 }, &parts, first.dtype(), shape)? });
+    }
+    Ok(Some(carried))
+}
+
+/// Axes or directions of a scan: one entry each, 0 if there is no list.
+fn list(c: &Call, name: &str, count: usize) -> Got<Vec<i64>> {
+    match c.attrs.ints(name)? {
+        None => Ok(vec![0; count]),
+        Some(l) if l.len() == count => Ok(l.to_vec()),
+        Some(l) => Err(bad(name, format!("has {} entries for {count} values", l.len()))),
+    }
+}
+
+/// Axis `from` of `x` at `to`, the others in their order.
+fn move_axis(c: &mut Call, x: &Val, from: usize, to: usize) -> Got<Val> {
+    if from == to {
+        return Ok(x.clone());
+    }
+    let mut perm: Vec<usize> = (0..x.rank()).filter(|k| *k != from).collect();
+    perm.insert(to.min(perm.len()), from);
+    c.transpose(x, perm)
+}
+
+pub fn scan(c: &mut Call) -> Out {
+    let body = graph(c, "body")?;
+    let scans = c.attrs.required_int("num_scan_inputs")?;
+    let batched = c.opset < 9;
+    if batched && c.opt(0).is_some() {
+        return Err(unsupported_use("sequence lengths of Scan are not supported"));
+    }
+    let all = (usize::from(batched)..c.inputs.len()).map(|k| c.input(k)).collect::<Got<Vec<_>>>()?;
+    let states = usize::try_from(scans).ok().and_then(|n| all.len().checked_sub(n)).filter(|n| *n < all.len());
+    let states = states.ok_or_else(|| bad("num_scan_inputs", format!("is {scans}, but there are {} inputs", all.len())))?;
+    let outputs = body.output.len().checked_sub(states).filter(|_| body.input.len() == all.len());
+    let outputs = outputs.ok_or_else(|| bad("body", "does not fit the inputs"))?;
+    let (initial, inputs) = all.split_at(states);
+    let scan = Scan {
+        body,
+        backwards: list(c, if batched { "directions" } else { "scan_input_directions" }, inputs.len())?,
+        axes: if batched { vec![0; inputs.len()] } else { list(c, "scan_input_axes", inputs.len())? },
+        out_backwards: if batched { vec![0; outputs] } else { list(c, "scan_output_directions", outputs)? },
+        out_axes: if batched { vec![0; outputs] } else { list(c, "scan_output_axes", outputs)? },
+    };
+    if !batched {
+        return scan.build(c, initial, inputs);
+    }
+    // The oldest form has a batch axis before everything: a loop over it whose body is the scan of one element.
+    let batch = all.first().and_then(|v| v.shape().first()).cloned().ok_or_else(|| operand("has no batch axis"))?;
+    let form = Form { trips: batch, limit: None, condition: None, carried: vec![], scanned: all.clone() };
+    build(c, form, "batch", |c, _, _, elements| {
+        let (initial, inputs) = elements.split_at_checked(states).ok_or_else(|| operand("has too few inputs"))?;
+        Ok(Given { condition: None, carried: vec![], stacked: scan.build(c, initial, inputs)? })
+    })
+}
+
+struct Scan<'n> {
+    body: &'n GraphProto,
+    backwards: Vec<i64>,
+    axes: Vec<i64>,
+    out_backwards: Vec<i64>,
+    out_axes: Vec<i64>,
+}
+
+impl Scan<'_> {
+    fn build(&self, c: &mut Call, initial: &[Val], inputs: &[Val]) -> Out {
+        let mut scanned = vec![];
+        let mut trips: Option<Dim> = None;
+        for ((x, axis), backwards) in inputs.iter().zip(&self.axes).zip(&self.backwards) {
+            let axis = c.axis(*axis, x.rank())?;
+            let x = move_axis(c, x, axis, 0)?;
+            let x = if *backwards != 0 { c.reverse(&x, 0)? } else { x };
+            let n = x.shape().first().cloned().unwrap_or(Dim::ONE);
+            trips = Some(match trips {
+                None => n,
+                Some(t) => c.equal(&t, &n, "the scanned axes")?,
+            });
+            scanned.push(x);
+        }
+        let trips = trips.ok_or_else(|| operand("scans nothing"))?;
+        // Equal sizes are written alike from here on.
+        for x in &mut scanned {
+            let mut shape = x.shape().to_vec();
+            if let Some(n) = shape.first_mut()
+                && *n != trips
+            {
+                *n = trips.clone();
+                *x = c.emit(Op::Reshape {}, &[x], x.dtype(), shape)?;
+            }
+        }
+        let states = initial.len();
+        let form = Form { trips, limit: None, condition: None, carried: initial.to_vec(), scanned };
+        let results = build(c, form, "scan", |c, _, carried, elements| {
+            let args: Vec<Val> = carried.iter().chain(elements).cloned().collect();
+            let mut carried = c.subgraph(self.body, &args)?;
+            let stacked = carried.split_off(states.min(carried.len()));
+            Ok(Given { condition: None, carried, stacked })
+        })?;
+        let mut out = vec![];
+        for (k, v) in results.into_iter().enumerate() {
+            let Some(at) = k.checked_sub(states) else {
+                out.push(v);
+                continue;
+            };
+            let v = if self.out_backwards.get(at).is_some_and(|d| *d != 0) { c.reverse(&v, 0)? } else { v };
+            let axis = c.axis(self.out_axes.get(at).copied().unwrap_or(0), v.rank())?;
+            out.push(move_axis(c, &v, 0, axis)?);
+        }
+        Ok(out)
+    }
+}
