@@ -305,3 +305,20 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
         std::task::Poll::Pending => panic!("not ready"),
     }
 }
+
+/// Matrices and subgroups of a size are asked of the device, a language's feature is not.
+#[test]
+fn what_kernels_multiply_with_is_checked() {
+    let Some((plain, queue)) = device(&sample(), &GpuOptions::default()) else { return };
+    for name in ["wgpu-cooperative-matrix", "subgroup-size:3"] {
+        let needy = sample().needs(|f, _| f.push(name.into()));
+        let e = GpuModel::load(needy.bytes(), &plain, &queue, GpuOptions::default()).err().unwrap();
+        says(&e, "ODC0722", &["wgsl", name]);
+        let (own, queue) = own_device(needy.bytes(), &GpuOptions::default()).unwrap();
+        if !own.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+            says(&GpuModel::load(needy.bytes(), &own, &queue, GpuOptions::default()).err().unwrap(), "ODC0722", &[name]);
+        }
+    }
+    let dot = sample().needs(|f, _| f.push("packed_4x8_integer_dot_product".into()));
+    assert_eq!(GpuModel::load(dot.bytes(), &plain, &queue, GpuOptions::default()).err().map(|e| e.to_string()), None);
+}
