@@ -86,6 +86,10 @@ fn byte_size(data_type: DataType, count: u64) -> Result<u64, Fault> {
 }
 
 pub fn unsupported(data_type: DataType) -> Fault {
+    if data_type == DataType::String {
+        let f = Fault::new(Code::UnsupportedType, "strings are not supported: no kernel reads or writes text");
+        return f.help("map strings to numbers outside, cut the nodes that handle strings off and compile the rest");
+    }
     Fault::new(Code::UnsupportedType, format!("element type {} is not supported yet", data_type.as_str_name()))
 }
 

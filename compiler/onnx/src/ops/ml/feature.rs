@@ -39,7 +39,7 @@ pub fn scaler(c: &mut Call) -> Out {
     Ok(vec![y])
 }
 
-/// Rows divided by their norm; a row of zeros stays.
+/// Rows divided by their norm, or by their greatest element (not its size); a row of zeros stays.
 pub fn normalizer(c: &mut Call) -> Out {
     let x = c.input(0)?;
     c.want_rank(&x, 1, "the operand")?;
@@ -50,9 +50,9 @@ pub fn normalizer(c: &mut Call) -> Out {
     if let Some(last) = shape.last_mut() {
         *last = Dim::ONE;
     }
-    let of = if f == ReduceFn::Max { c.unary(UnaryFn::Abs, &x)? } else { x.clone() };
-    let norm = c.emit(Op::Reduce { f, axes: vec![axis], keep: true }, &[&of], DType::F32, shape)?;
-    let norm = c.binary(BinaryFn::Max, &norm, &Val::scalar(DType::F32, 1e-30))?;
+    let norm = c.emit(Op::Reduce { f, axes: vec![axis], keep: true }, &[&x], DType::F32, shape.clone())?;
+    let nothing = c.binary(BinaryFn::Eq, &norm, &Val::scalar(DType::F32, 0.0))?;
+    let norm = c.emit(Op::Select {}, &[&nothing, &Val::scalar(DType::F32, 1.0), &norm], DType::F32, shape)?;
     Ok(vec![c.binary(BinaryFn::Div, &x, &norm)?])
 }
 

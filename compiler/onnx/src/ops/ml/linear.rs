@@ -1,7 +1,7 @@
 //! Linear models: a product with constant coefficients, then transforms of the scores.
 
 use super::feature::matrix;
-use super::post::{Labels, Post, features, row, two_columns};
+use super::post::{Labels, Post, features, row, two_classes};
 use crate::attrs::bad;
 use crate::import::call::{Call, Got, Out};
 use crate::import::value::Val;
@@ -63,6 +63,6 @@ pub fn classifier(c: &mut Call) -> Out {
     }
     let yes = c.binary(BinaryFn::Gt, &s, &Val::scalar(s.dtype(), 0.0))?;
     let label = labels.either(c, &yes)?;
-    let s = if labels.len() == 2 { two_columns(c, &s, false)? } else { s };
-    Ok(vec![label, post.apply(c, &s)?])
+    let y = if labels.len() == 2 { two_classes(c, &s, post, true)? } else { post.apply(c, &s)? };
+    Ok(vec![label, y])
 }

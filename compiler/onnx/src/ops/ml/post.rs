@@ -156,12 +156,12 @@ impl Labels {
             }
         }
     }
-    /// The second label where `yes`, the first elsewhere. `yes` is `[rows, 1]`.
+    /// The second label where `yes`, the first elsewhere; 1 and 0 where there are no two. `yes` is `[rows, 1]`.
     pub fn either(&self, c: &mut Call, yes: &Val) -> Got<Val> {
         let rows = yes.shape().first().cloned().unwrap_or(Dim::ONE);
         let at = c.cast(yes, DType::I64)?;
         let at = c.reshape(&at, vec![rows])?;
-        self.pick(c, &at)
+        if self.len() < 2 { Ok(at) } else { self.pick(c, &at) }
     }
     /// The label of the greatest score; the first of equals.
     pub fn greatest(&self, c: &mut Call, scores: &Val) -> Got<Val> {
@@ -169,6 +169,15 @@ impl Labels {
         let arg = Op::ArgReduce { f: ArgFn::Max, axis: 1, keep: false, last: false };
         let at = c.emit(arg, &[scores], DType::I64, vec![rows])?;
         self.pick(c, &at)
+    }
+}
+
+/// What one score says of two classes, transformed as other runtimes do it, who leave a softmax of one score out.
+pub fn two_classes(c: &mut Call, s: &Val, post: Post, one_minus: bool) -> Got<Val> {
+    let both = two_columns(c, s, one_minus && post != Post::Logistic)?;
+    match post {
+        Post::Logistic | Post::Probit => post.apply(c, &both),
+        Post::None | Post::Softmax | Post::SoftmaxZero => Ok(both),
     }
 }
 

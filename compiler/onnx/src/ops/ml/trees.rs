@@ -1,6 +1,6 @@
 //! The three ways in which ONNX writes ensembles of trees, read into one form.
 
-use super::post::{Labels, Post, features, row, two_columns};
+use super::post::{Labels, Post, features, row, two_classes};
 use super::walk::{Aggregate, Ensemble, Node, Test};
 use crate::attrs::bad;
 use crate::import::call::{Call, Got, Out, constant};
@@ -173,17 +173,22 @@ pub fn classifier(c: &mut Call) -> Out {
         let y = post.apply(c, &s)?;
         return Ok(vec![label, c.cast(&y, DType::F32)?]);
     }
-    let s = add_base(c, s, base.get(base.len().saturating_sub(1)..).unwrap_or(&[]), 1)?;
+    // One base value belongs to the first class.
+    let second = ids.contains(&1);
+    let own = if second { base.get(1..2) } else { base.get(base.len().saturating_sub(1)..) };
+    let s = add_base(c, s, own.unwrap_or(&[]), 1)?;
     let limit = if positive && labels.len() == 2 { 0.5 } else { 0.0 };
     let yes = c.binary(BinaryFn::Gt, &s, &Val::scalar(s.dtype(), limit))?;
     let label = labels.either(c, &yes)?;
-    let y = match (labels.len(), positive) {
-        (2, true) => two_columns(c, &s, true)?,
-        (2, false) => {
-            let both = two_columns(c, &s, false)?;
+    let y = match (labels.len(), second) {
+        (2, false) => two_classes(c, &s, post, positive)?,
+        (2, true) => {
+            let nothing = c.binary(BinaryFn::Mul, &s, &Val::scalar(s.dtype(), 0.0))?;
+            let both = c.concat(&[&nothing, &s], 1)?;
             post.apply(c, &both)?
         }
-        _ => post.apply(c, &s)?,
+        _ if post == Post::Probit => post.apply(c, &s)?,
+        _ => s,
     };
     Ok(vec![label, c.cast(&y, DType::F32)?])
 }
