@@ -12,7 +12,8 @@ use crate::{Gpu, Machine};
 pub(crate) use group::by_row;
 use odc_ir::core::{Block, Dim, Loc, Ranges, Sym, Symbol, Value, counted};
 use odc_ir::tensor::{self, Func, Module, Op, Operation, Schedule};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A function's ops while they merge: `None` once absorbed. Positions keep the order of execution.
 struct Work {
@@ -51,13 +52,16 @@ impl Work {
             }
         }
         // What has a size that data decides comes after the number that says it, as if it read it.
-        for (v, symbol) in &self.counts {
+        if !self.counts.is_empty() {
             for (k, op) in self.ops.iter().enumerate() {
-                if op.as_ref().is_some_and(|op| mentions(&self.func, op, symbol)) && !self.users[v.index()].contains(&k) {
-                    self.users[v.index()].push(k);
+                let Some(mentioned) = op.as_ref().map(|op| symbols_of(&self.func, op)) else { continue };
+                for (v, _) in self.counts.iter().filter(|(_, s)| mentioned.contains(s)) {
+                    let users = &mut self.users[v.index()];
+                    if let Err(at) = users.binary_search(&k) {
+                        users.insert(at, k);
+                    }
                 }
             }
-            self.users[v.index()].sort_unstable();
         }
         for v in &self.func.body.yields {
             self.users[v.index()].push(OUTPUT);
@@ -67,7 +71,12 @@ impl Work {
     /// Does op `k` have a size whose value one of `members` says?
     fn sized_by(&self, members: &[usize], k: usize) -> bool {
         let said = |v: &Value| members.iter().filter_map(|m| self.ops[*m].as_ref()).any(|o| o.results.contains(v));
-        self.counts.iter().any(|(v, symbol)| said(v) && self.ops[k].as_ref().is_some_and(|op| mentions(&self.func, op, symbol)))
+        let mut own = self.counts.iter().filter(|(v, _)| said(v)).peekable();
+        let mentioned = || self.ops[k].as_ref().map(|op| symbols_of(&self.func, op)).unwrap_or_default();
+        own.peek().is_some() && {
+            let mentioned = mentioned();
+            own.any(|(_, s)| mentioned.contains(s))
+        }
     }
 
     fn shape(&self, v: Value) -> &[odc_ir::core::Dim] {
@@ -122,14 +131,16 @@ fn fuse_with(module: &mut Module, gpu: Option<Gpu>) {
     }
 }
 
-/// Does the op have a size of `symbol`, or compute with it?
-fn mentions(func: &Func, op: &Operation, symbol: &Sym) -> bool {
-    let shaped = |v: &Value| func.ty(*v).shape.iter().any(|d| d.uses(symbol));
-    let found = std::cell::Cell::new(op.results.iter().chain(&op.operands).any(shaped));
+/// The symbols of the op's sizes and of what it computes with; its axes among them.
+fn symbols_of(func: &Func, op: &Operation) -> BTreeSet<Sym> {
+    let found = RefCell::new(BTreeSet::new());
     let look = |d: &Dim| {
-        found.set(found.get() || d.uses(symbol));
+        d.visit_syms(&mut |s| {
+            found.borrow_mut().insert(s.clone());
+        });
         d.clone()
     };
+    op.results.iter().chain(&op.operands).flat_map(|v| &func.ty(*v).shape).for_each(|d| drop(look(d)));
     let (axes, raxes, programs): (&[_], &[_], Vec<&tensor::Program>) = match &op.op {
         Op::Map { axes, body, .. } => (axes, &[], vec![body]),
         Op::Reduce { axes, raxes, body, epilogue, .. } => (axes, raxes, vec![body, epilogue]),
@@ -142,7 +153,7 @@ fn mentions(func: &Func, op: &Operation, symbol: &Sym) -> bool {
     };
     axes.iter().chain(raxes).for_each(|(_, d)| drop(look(d)));
     programs.iter().for_each(|p| drop(p.map_dims(&look)));
-    found.get()
+    found.into_inner()
 }
 
 fn remove_dead(w: &mut Work) {
