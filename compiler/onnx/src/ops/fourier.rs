@@ -12,7 +12,7 @@ use std::f64::consts::TAU;
 /// Up to here a length is transformed by one matrix.
 const DIRECT: i64 = 96;
 /// A prime factor that needs a larger matrix is refused.
-const MOST: i64 = 4096;
+const MOST: i64 = 1024;
 
 /// A complex tensor; no imaginary part: zero.
 struct Complex {
@@ -126,7 +126,7 @@ pub fn dft(c: &mut Call) -> Out {
             if back { 2 * (own - 1) } else { own }
         }
     };
-    if !(1..=1 << 24).contains(&n) {
+    if !(1..=1 << 20).contains(&n) {
         return Err(operand(format!("a transform of {n} elements")));
     }
     let real = match x.shape().last().and_then(Dim::as_const) {
@@ -175,17 +175,21 @@ pub fn dft(c: &mut Call) -> Out {
 /// The real signal of `n` elements whose first half of frequencies is given; the other half mirrors it.
 fn half_complex(c: &mut Call, z: &Complex, n: i64) -> Got<Val> {
     let half = n / 2 + 1;
-    if n > MOST {
-        return Err(unsupported_use(format!("the inverse of a one-sided transform of {n} elements is not supported")));
-    }
-    // Frequencies 1.. stand for their mirror images too, but not the middle one of an even length.
-    let weight = move |k: i64| if k == 0 || 2 * k == n { 1.0 } else { 2.0 } / n as f64;
-    let matrix = |f: fn(f64) -> f64| (0..half).flat_map(move |k| (0..n).map(move |j| weight(k) * f(angle(j, k, n, 1.0))));
-    let dtype = z.re.dtype();
-    let re = c.matmul(&z.re, &table(dtype, &[half, n], matrix(f64::cos)))?;
-    let Some(im) = &z.im else { return Ok(re) };
-    let im = c.matmul(im, &table(dtype, &[half, n], matrix(f64::sin)))?;
-    c.sub(&re, &im)
+    let mirrored = n - half;
+    let batch = z.re.shape().first().cloned().unwrap_or(Dim::ONE);
+    let whole = |c: &mut Call, v: &Val, sign: f64| -> Got<Val> {
+        if mirrored < 1 {
+            return c.part(v, 1, Dim::ZERO, Dim::from(n));
+        }
+        let op = Op::Slice { starts: vec![Dim::ZERO, Dim::from(mirrored)], steps: vec![1, -1] };
+        let back = c.emit(op, &[v], v.dtype(), vec![batch.clone(), Dim::from(mirrored)])?;
+        let back = if sign < 0.0 { c.times(&back, sign)? } else { back };
+        c.concat(&[v, &back], 1)
+    };
+    let re = whole(c, &z.re, 1.0)?;
+    let im = z.im.as_ref().map(|v| whole(c, v, -1.0)).transpose()?;
+    let y = transform(c, &Complex { re, im }, n, n, 1.0)?;
+    c.times(&y.re, 1.0 / n as f64)
 }
 
 pub fn stft(c: &mut Call) -> Out {

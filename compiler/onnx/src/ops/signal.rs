@@ -57,6 +57,9 @@ pub fn mel_weight_matrix(c: &mut Call) -> Out {
         return Err(operand(format!("{mels} bands, {length} elements at {rate} Hz")));
     }
     let bins = length / 2 + 1;
+    if mels.saturating_mul(bins) > 1 << 22 {
+        return Err(operand(format!("a filter bank of {mels} bands over {bins} bins is too large")));
+    }
     let mel = |f: f64| 2595.0 * (1.0 + f / 700.0).log10();
     let step = (mel(high) - mel(low)) / (mels + 2) as f64;
     let edges: Vec<i64> = (0..mels + 2)

@@ -10,6 +10,16 @@ use crate::import::value::Val;
 use odc_ir::core::{DType, Dim};
 use odc_ir::graph::{NearestMode, Op, ReduceFn, ResizeMode};
 
+/// So many entries may a table have.
+const MOST: f64 = (1 << 22) as f64;
+
+fn checked(entries: f64) -> Got<()> {
+    if entries <= MOST {
+        return Ok(());
+    }
+    Err(unsupported_use(format!("a table of {entries:.0} taps for one axis; at most {MOST} are supported")))
+}
+
 /// For each result place along one axis: elements with their weights, and whether it lies outside (and has a value of its own).
 #[derive(Default)]
 pub struct Taps {
@@ -141,6 +151,9 @@ pub fn resample(c: &mut Call, x: &Val, axes: &[(usize, Axis)], s: &Sampling, fil
     let mut v = if s.mode == ResizeMode::Nearest { x.clone() } else { c.convert(x, wide(x.dtype()))? };
     let mut outside: Option<Val> = None;
     for (axis, a) in axes {
+        // Taps a place: the kernel is as much wider as the axis shrinks.
+        let wider = if s.antialias { (1.0 / a.scale).max(1.0) } else { 1.0 };
+        checked(a.m as f64 * 6.0 * wider)?;
         let taps = s.taps(a);
         v = taps.apply(c, &v, *axis)?;
         if taps.outside.contains(&true) {
@@ -165,6 +178,10 @@ pub fn col2im(c: &mut Call) -> Out {
     if image.len() != block.len() || block.iter().chain(&image).any(|v| !(1..=1 << 31).contains(v)) {
         return Err(operand("image and block must have as many positive sizes"));
     }
+    for (size, taps) in image.iter().zip(&block) {
+        checked(*size as f64 * *taps as f64)?;
+    }
+    checked(block.iter().map(|v| *v as f64).product())?;
     let window = Window::of(c, block.clone())?;
     let mut starts = vec![];
     for (k, d) in image.iter().enumerate() {
@@ -175,7 +192,7 @@ pub fn col2im(c: &mut Call) -> Out {
     let taps: i64 = block.iter().product();
     let channels = c.build.dims.ranges.floordiv(rows, &Dim::from(taps));
     c.equal(&(&channels * taps), rows, "rows, which must be a multiple of the block")?;
-    if x.shape().last().is_none_or(|d| !d.is(starts.iter().product())) {
+    if x.shape().last().is_none_or(|d| !(Dim::product(&starts.iter().map(|s| Dim::from(*s)).collect::<Vec<_>>()) == *d)) {
         return Err(bad("pads", format!("strides and dilations give {starts:?} places, which does not fit {}", x.ty)));
     }
     let axes = image.len();

@@ -22,10 +22,10 @@ pub fn tf_idf(c: &mut Call) -> Out {
         Some("TFIDF") => (true, true),
         other => return Err(bad("mode", format!("is {other:?}; supported: TF, IDF, TFIDF"))),
     };
-    if !(1..=longest).contains(&shortest) || longest > 64 || !(0..=1 << 16).contains(&skips) {
+    if !(1..=longest).contains(&shortest) || longest > 64 || !(0..=256).contains(&skips) {
         return Err(bad("min_gram_length", format!("{shortest}, max_gram_length {longest} and max_skip_count {skips} do not fit")));
     }
-    let columns = places.iter().max().map_or(0, |m| m + 1);
+    let columns = places.iter().max().map_or(0, |m| m.saturating_add(1));
     if columns < 1 || columns > 1 << 24 || places.iter().any(|p| *p < 0) {
         return Err(bad("ngram_indexes", format!("is {places:?}")));
     }
@@ -48,6 +48,9 @@ pub fn tf_idf(c: &mut Call) -> Out {
         let count = grams.len() / n;
         let own = places.get(first_gram..first_gram + count).ok_or_else(|| bad("ngram_indexes", "has too few entries"))?;
         first_gram += count;
+        if (count as i64).saturating_mul(columns) > 1 << 24 {
+            return Err(unsupported_use(format!("{count} grams over {columns} columns are too many")));
+        }
         if count == 0 || !(shortest..=longest).contains(&(n as i64)) {
             continue;
         }

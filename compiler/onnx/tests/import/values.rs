@@ -2,6 +2,7 @@
 
 use crate::net::{Net, float, floats, int, ints, list, one, text};
 use odc_ir::core::TensorValue;
+use odc_onnx::Code;
 use odc_onnx::proto::{AttributeProto, TensorProto};
 
 /// All results of a model with the one input `x`.
@@ -261,6 +262,18 @@ fn letters_with_dots_and_diagonals() {
 fn remainders_of_floats() {
     let y = vec![floats("d", &[4], &[3.0, -3.0, 3.0, f32::INFINITY])];
     close(&of(28, "Mod", &[4], &[-7.0, 7.0, 6.0, 5.0], y, vec![]), &[2.0, -2.0, 0.0, 5.0]);
+}
+
+#[test]
+fn tables_have_an_end() {
+    let huge = |sizes: &[i64]| {
+        let w = vec![floats("r", &[0], &[]), floats("s", &[0], &[]), ints("z", sizes)];
+        one(18, "Resize", &["1", "1", "4", "4"], w, vec![text("mode", "linear"), int("antialias", 1), list("axes", &[2, 3])])
+    };
+    assert_eq!(huge(&[1 << 40, 2]).codes(), [Code::UnsupportedUse]);
+    let image = one(18, "Col2Im", &["1", "4", "9"], vec![ints("i", &[1 << 30, 1 << 30]), ints("b", &[1 << 30, 2])], vec![]);
+    assert_eq!(image.codes(), [Code::UnsupportedUse]);
+    assert_eq!(one(20, "DFT", &["1", "1000003", "1"], vec![], vec![]).codes(), [Code::UnsupportedUse]);
 }
 
 /// The generator is the same everywhere and forever: these are its first numbers, and they look random.
