@@ -50,7 +50,15 @@ pub fn if_(c: &mut Call) -> Out {
     }
     let condition = scalar(c, &condition, DType::Bool, "the condition")?;
     let mark = c.subgraphs.mark();
-    let both = branch(c, "then", then).and_then(|a| Ok((a, branch(c, "else", otherwise)?)));
+    let behind = c.build.inputs_behind(&condition);
+    let facts = c.build.dims.facts.clone();
+    let mut both = branch(c, "then", then).and_then(|a| Ok((a, branch(c, "else", otherwise)?)));
+    if c.build.dims.learnt && !behind.is_empty() {
+        // What only one branch needs of the sizes must not bind the other one.
+        (c.build.dims.facts, c.build.dims.learnt) = (facts, false);
+        c.subgraphs.rollback(mark);
+        both = Err(Fault::new(Code::DataDependentShape, "its branches want other sizes than the rest of the model"));
+    }
     let ((mut a, ours), (mut b, theirs)) = match both {
         Ok(both) => both,
         // With a known condition one branch would do.
@@ -205,9 +213,10 @@ fn rolled(c: &mut Call, body: &GraphProto, limit: Option<Val>, condition: Option
             _ => limit_operand = Some(scalar(c, &v, DType::I64, "the number of iterations")?),
         }
     }
+    // Without a condition the first iteration runs; what the body says counts all the same.
     let mut first = match condition {
         Some(v) => Some(scalar(c, &v, DType::Bool, "the condition")?),
-        None => None,
+        None => Some(Val::known(TensorType::scalar(DType::Bool), vec![Elem::bool(true)])),
     };
     // A condition that always holds is none.
     if first.as_ref().and_then(known_bool) == Some(true) {
@@ -261,7 +270,6 @@ fn unrolled(
         Some(Some(n)) => n.first().map_or(0, |n| usize::try_from(*n).unwrap_or(0)),
         Some(None) => return Ok(None),
     };
-    let endless = condition.is_none();
     let mut go_on = match condition.map(known_bool) {
         None => true,
         Some(Some(flag)) => flag,
@@ -269,20 +277,21 @@ fn unrolled(
     };
     let stacks = body.output.len() - 1 - initial.len();
     // Without iterations nothing says what is stacked but the body.
-    if go_on && endless && trips > most || stacks > 0 && (trips == 0 || !go_on) {
+    if stacks > 0 && (trips == 0 || !go_on) {
         return Ok(None);
     }
     let mark = c.subgraphs.mark();
     let mut carried = initial.to_vec();
     let mut stacked: Vec<Vec<Val>> = vec![vec![]; stacks];
     let mut i = 0;
+    // A loop that goes on for sure is as long as it says.
     while go_on && i < trips {
         let number = Val::known(TensorType::scalar(DType::I64), vec![Elem::int(i as i64)]);
         let step = if i < most { given(c, body, Some(&number), &carried) } else { Err(operand("too long")) };
         if c.build.dims.learnt {
             return Err(Fault::new(Code::Undecided, "its sizes are not settled"));
         }
-        let next = step.ok().and_then(|g| Some((if endless { true } else { known_bool(g.condition.as_ref()?)? }, g)));
+        let next = step.ok().and_then(|g| Some((known_bool(g.condition.as_ref()?)?, g)));
         let Some((next, g)) = next.filter(|_| c.subgraphs.mark() == mark) else {
             // What was built so far is used by nobody.
             c.subgraphs.rollback(mark);
