@@ -77,6 +77,18 @@ fn floats_down() {
     }
 }
 
+/// f64 to a half float is rounded once: what lies just beyond a tie is no tie, though f32 would round it to one.
+#[test]
+fn doubles_to_halves() {
+    for d in [DType::F16, DType::BF16] {
+        let near = |x: f64| [x, x * (1.0 + 1e-12), x * (1.0 - 1e-12), -x].map(Scalar::Float);
+        let ties =
+            edges(d).into_iter().flat_map(|x| near(x.as_f64() * (1.0 + if d == DType::F16 { 2f64.powi(-11) } else { 2f64.powi(-8) })));
+        let small = (0..40).flat_map(|k| near(2f64.powi(-10 - 4 * k) * 1.5));
+        check(DType::F64, d, 1, ties.chain(small).chain(edges(DType::F64)).collect());
+    }
+}
+
 #[test]
 fn integers_and_each_other() {
     for d in stored() {

@@ -116,6 +116,17 @@ impl MiniFloat {
     }
 }
 
+/// Rounded once, to nearest even, to what IEEE 754's format of so many exponent and mantissa bits holds.
+pub fn rounded(x: f64, exponent: i32, mantissa: i32) -> f64 {
+    let top = (1 << (exponent - 1)) - 1;
+    let e = ((x.abs().to_bits() >> 52) as i32 - 1023).max(1 - top);
+    if x.is_nan() || e > top {
+        return if x.is_nan() { x } else { f64::INFINITY.copysign(x) };
+    }
+    let y = (x * 2f64.powi(mantissa - e)).round_ties_even() * 2f64.powi(e - mantissa);
+    if y.abs() >= 2f64.powi(top + 1) { f64::INFINITY.copysign(x) } else { y }
+}
+
 /// The powers of two of f8e8m0; code 255 is NaN.
 pub mod e8m0 {
     pub const NAN: u8 = 255;
@@ -178,6 +189,19 @@ mod tests {
             let codes = (0..f.sign()).filter(|c| !f.decode(*c).is_nan());
             codes.for_each(|c| assert_eq!(f.code(f.decode(c)), c, "{f:?}"));
             assert_eq!((f.encode(-f64::INFINITY), f.encode(f64::NAN)), (most | f.sign(), f.nan()));
+        }
+    }
+
+    #[test]
+    fn doubles_round_once() {
+        let tie = 1.0 + 2f64.powi(-11);
+        assert_eq!([tie, tie + 1e-12, tie - 1e-12].map(|x| rounded(x, 5, 10)), [1.0, 1.0 + 2f64.powi(-10), 1.0]);
+        assert_eq!([65519.9, 65520.0, -1e300].map(|x| rounded(x, 5, 10)), [65504.0, f64::INFINITY, -f64::INFINITY]);
+        assert_eq!([2f64.powi(-25), 2f64.powi(-25) * 1.001, -1e-40].map(|x| rounded(x, 5, 10)), [0.0, 2f64.powi(-24), -0.0]);
+        for bits in 0..=u16::MAX {
+            let (h, b) = (half::f16::from_bits(bits).to_f64(), half::bf16::from_bits(bits).to_f64());
+            assert!(h.is_nan() || rounded(h, 5, 10).to_bits() == h.to_bits());
+            assert!(b.is_nan() || rounded(b, 8, 7).to_bits() == b.to_bits());
         }
     }
 

@@ -1,5 +1,6 @@
 //! Element types that only exist to be stored (floats of 8 bits and fewer, integers of less than a byte) become plain bytes: their
-//! values turn into u8 and i8, their casts into integer arithmetic on bits. No kernel has these types afterwards.
+//! values turn into u8 and i8, their casts into integer arithmetic on bits. No kernel has these types afterwards. Casts of f64 to half
+//! floats are written so too: through f32 they would be rounded twice.
 
 use odc_ir::core::minifloat::{MiniFloat, Special, e8m0};
 use odc_ir::core::{Binary, Builder, DType, Scalar, Unary, Value};
@@ -15,10 +16,52 @@ const fn byte(d: DType) -> DType {
     }
 }
 
+/// What a float is encoded to.
+#[derive(Clone, Copy)]
+struct Code {
+    exponent: i64,
+    mantissa: i64,
+    bias: i64,
+    /// The code that what is too large becomes.
+    most: i64,
+    nan: i64,
+    /// Has it a -0?
+    minus_zero: bool,
+}
+
+impl Code {
+    fn mini(f: MiniFloat) -> Code {
+        let minus_zero = f.special != Special::MinusZero;
+        let (most, nan) = (i64::from(f.largest()), i64::from(f.nan()));
+        Code { exponent: f.exponent.into(), mantissa: f.mantissa.into(), bias: f.bias.into(), most, nan, minus_zero }
+    }
+    /// f16 and bf16, which have infinities.
+    fn half(d: DType) -> Option<Code> {
+        let (exponent, mantissa, bias) = match d {
+            DType::F16 => (5, 10, 15),
+            DType::BF16 => (8, 7, 127),
+            _ => return None,
+        };
+        let most = ((1 << exponent) - 1) << mantissa;
+        Some(Code { exponent, mantissa, bias, most, nan: most | 1 << (mantissa - 1), minus_zero: true })
+    }
+}
+
+/// Is there something to rewrite?
+fn needed(func: &Func, types: &[DType]) -> bool {
+    let mut found = types.iter().any(|d| d.is_storage());
+    let ty = |v: Option<&Value>| v.and_then(|v| types.get(v.index())).copied();
+    func.body.visit_ops(&mut |op| {
+        let halves = matches!(op.op, Op::Cast {}) && ty(op.operands.first()) == Some(DType::F64);
+        found |= halves && ty(op.results.first()).and_then(Code::half).is_some();
+    });
+    found
+}
+
 /// Rewrites all of `func`.
 pub fn lower(func: &mut Func) {
     let old: Vec<DType> = func.types.iter().map(|t| t.dtype()).collect();
-    if !old.iter().any(|d| d.is_storage()) {
+    if !needed(func, &old) {
         return;
     }
     for t in &mut func.types {
@@ -85,6 +128,11 @@ impl Lower<'_> {
                 let value = Scalar::read(t.dtype(), &bytes)?;
                 Some(self.b.op1(Op::Const { value }, &[], t))
             }
+            (Op::Cast {}, [x]) if from == Some(DType::F64) && Code::half(to).is_some() => {
+                let code = self.encode(*x, Code::half(to)?);
+                let bits = self.convert(code, DType::U16);
+                Some(self.bitcast(bits, to))
+            }
             (Op::Cast {}, [x]) => from.filter(|f| f.is_storage() || to.is_storage()).map(|f| self.cast(*x, f, to)),
             (Op::Bitcast {}, [x]) if !matches!(self.b.ty(*x), LoopType::Ptr(..)) => {
                 from.filter(|f| f.is_storage() || to.is_storage()).map(|f| self.reinterpret(*x, f, to))
@@ -111,7 +159,7 @@ impl Lower<'_> {
         // f64 is rounded once; everything else f32 holds, or it is beyond all these types.
         let x = if from == DType::F64 && to != DType::F8E8M0 { x } else { self.convert(x, DType::F32) };
         let code = match to.mini() {
-            Some(f) => self.encode(x, f),
+            Some(f) => self.encode(x, Code::mini(f)),
             None => self.encode_e8m0(x),
         };
         self.convert(code, DType::U8)
@@ -193,11 +241,11 @@ impl Lower<'_> {
     }
 
     /// The code of an f32 or f64, as an integer of its width.
-    fn encode(&mut self, x: Value, f: MiniFloat) -> Value {
+    fn encode(&mut self, x: Value, f: Code) -> Value {
         let double = self.b.ty(x).dtype() == DType::F64;
         let (float, word) = if double { (DType::F64, DType::I64) } else { (DType::F32, DType::I32) };
         let (width, places, bias) = if double { (64, 52, 1023) } else { (32, 23, 127) };
-        let (sign, mantissa) = (i64::from(f.sign()), i64::from(f.mantissa));
+        let (mantissa, least) = (f.mantissa, 1 - f.bias - f.mantissa);
         let bits = self.bitcast(x, word);
         let size = self.bin_c(Binary::And, bits, if double { i64::MAX } else { i64::from(i32::MAX) });
 
@@ -208,26 +256,26 @@ impl Lower<'_> {
         let up = self.bin_c(Binary::Add, odd, (1 << (drop - 1)) - 1);
         let sum = self.bin(Binary::Add, size, up);
         let normal = self.bin_c(Binary::Shr, sum, drop);
-        let normal = self.bin_c(Binary::Sub, normal, (bias - i64::from(f.bias)) << mantissa);
+        let normal = self.bin_c(Binary::Sub, normal, (bias - f.bias) << mantissa);
         // Below the least normal number: multiples of the least one.
         let small = self.bitcast(size, float);
-        let small = self.scaled(small, f64::from(-f.least()).exp2());
+        let small = self.scaled(small, (-least as f64).exp2());
         let t = *self.b.ty(small);
         let small = self.b.op1(Op::Unary { f: Unary::Round }, &[small], t);
         let small = self.convert(small, word);
-        let below = self.bin_c(Binary::Lt, size, (bias + 1 - i64::from(f.bias)) << places);
+        let below = self.bin_c(Binary::Lt, size, (bias + 1 - f.bias) << places);
         let r = self.select(below, small, normal);
-        let r = self.bin_c(Binary::Min, r, i64::from(f.largest()));
+        let r = self.bin_c(Binary::Min, r, f.most);
 
-        let mut minus = self.bin_c(Binary::Shr, bits, width - 1 - i64::from(f.exponent) - mantissa);
-        minus = self.bin_c(Binary::And, minus, sign);
-        if f.special == Special::MinusZero {
+        let mut minus = self.bin_c(Binary::Shr, bits, width - 1 - f.exponent - mantissa);
+        minus = self.bin_c(Binary::And, minus, 1 << (f.exponent + mantissa));
+        if !f.minus_zero {
             let zero = self.bin_c(Binary::Eq, r, 0);
             minus = self.select(zero, r, minus);
         }
         let r = self.bin(Binary::Or, r, minus);
         let nan = self.bin_c(Binary::Gt, size, if double { 0x7ff << 52 } else { 0x7f80_0000 });
-        let code = self.int(i64::from(f.nan()), r);
+        let code = self.int(f.nan, r);
         self.select(nan, code, r)
     }
 

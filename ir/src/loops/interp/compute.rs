@@ -66,7 +66,7 @@ fn cast(from: DType, to: DType, x: Scalar) -> Scalar {
             let f = if from == DType::U64 { k as u64 as f32 } else { k as f32 };
             Scalar::Float(f64::from(f)).wrap(to)
         }
-        (Scalar::Float(f), DType::F16 | DType::BF16) => Scalar::Float(f64::from(f as f32)).wrap(to),
+        (Scalar::Float(f), DType::F16 | DType::BF16) if from != DType::F64 => Scalar::Float(f64::from(f as f32)).wrap(to),
         _ => x.wrap(to),
     }
 }
