@@ -14,6 +14,7 @@ mod build;
 pub mod cli;
 pub mod compare;
 mod dims;
+mod estimate;
 mod explode;
 mod fix;
 mod flops;

@@ -16,6 +16,11 @@ pub fn count(m: &Module, inputs: &[(String, Vec<usize>)]) -> Option<u64> {
     Some(total)
 }
 
+/// As a formula of the dims.
+pub fn formula(m: &Module) -> Dim {
+    m.main().map_or(Dim::ZERO, |f| f.body.ops.iter().fold(Dim::ZERO, |sum, op| sum + of(op, f)))
+}
+
 fn bind(m: &Module, f: &Func, inputs: &[(String, Vec<usize>)]) -> BTreeMap<Sym, i64> {
     let size = |s: &Sym| {
         let origin = m.symbols.get(s)?.origin.as_ref()?;

@@ -12,7 +12,7 @@ use odc_format::{FormatError, Manifest, WriteError};
 use odc_ir::core::VerifyError;
 use odc_ir::program::Program;
 use odc_ir::{graph, loops, tensor};
-use odc_onnx::{Diagnostic, Fixed, ImportOptions, Items, Model};
+use odc_onnx::{Diagnostic, Fixed, ImportOptions, Items, Limits, Model};
 use odc_passes::{canonicalise, compress};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -64,6 +64,8 @@ pub struct Options {
     pub fix: BTreeMap<String, Fixed>,
     /// By the name of an input that is a sequence or an optional: its elements. They become inputs `name.0` and so on.
     pub lists: BTreeMap<String, Items>,
+    /// Sizes past which a model is refused.
+    pub limits: Limits,
     /// Threads that compile kernels. The result does not depend on it.
     pub threads: usize,
 }
@@ -77,6 +79,7 @@ impl Default for Options {
             dims: BTreeMap::new(),
             fix: BTreeMap::new(),
             lists: BTreeMap::new(),
+            limits: Limits::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -191,8 +194,12 @@ pub fn compile_with(model: &Path, options: &Options, report: Report<'_>) -> Resu
 }
 
 pub(crate) fn import(model: &Model, options: &Options) -> Result<graph::Module, CompileError> {
-    let options =
-        ImportOptions { dims: options.dims.clone(), fix: options.fix.clone(), lists: options.lists.clone(), ..ImportOptions::default() };
+    let options = ImportOptions {
+        dims: options.dims.clone(),
+        fix: options.fix.clone(),
+        lists: options.lists.clone(),
+        limits: options.limits.clone(),
+    };
     odc_onnx::import(model, &options).map_err(CompileError::Import)
 }
 
@@ -206,6 +213,15 @@ fn compile_model(model: &Model, name: &str, options: &Options, report: Report<'_
 /// Compiles a model that is graph IR already. `dims` of the options say nothing here: they are the importer's.
 pub fn compile_graph(graph: graph::Module, options: &Options) -> Result<Compiled, CompileError> {
     compile_graph_with(graph, options, &silent)
+}
+
+/// Everything before code is generated, for one target: dispatches, kernels as loops and the memory plan, or why not.
+pub(crate) fn plan_for(graph: &graph::Module, target: &AnyTarget, level: OptLevel) -> Result<Build, CompileError> {
+    sound(Stage::Graph, graph::verify(graph))?;
+    let mut canonical = graph.clone();
+    canonicalise::canonicalise(&mut canonical);
+    passes::renumber(&mut canonical);
+    Build::new(&canonical, target.machine(), level, &silent)
 }
 
 fn compile_graph_with(graph: graph::Module, options: &Options, report: Report<'_>) -> Result<Compiled, CompileError> {

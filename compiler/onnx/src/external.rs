@@ -83,6 +83,9 @@ impl External {
 impl Location {
     pub fn parse(entries: &[StringStringEntryProto]) -> Result<Location, Fault> {
         let get = |key: &str| entries.iter().find(|e| e.key() == key).map(|e| e.value());
+        if let Some(twice) = ["location", "offset", "length"].iter().find(|k| entries.iter().filter(|e| e.key() == **k).count() > 1) {
+            return Err(Fault::new(Code::ExternalPath, format!("external data has two values for {twice}")));
+        }
         let number = |key: &str| match get(key) {
             None => Ok(None),
             Some(text) => text.trim().parse::<u64>().map(Some).map_err(|_| {

@@ -10,6 +10,7 @@ pub mod load;
 mod mapped;
 mod ops;
 pub mod proto;
+pub mod support;
 pub mod tensor;
 
 pub use diag::{Code, Diagnostic, Fault};

@@ -28,7 +28,11 @@ impl Tensor {
         let data = if t.data_location() == DataLocation::External {
             external.read(&Location::parse(&t.external_data)?, size)?
         } else {
+            let typed = [t.float_data.len(), t.double_data.len(), t.int32_data.len(), t.int64_data.len(), t.uint64_data.len()];
             match &t.raw_data {
+                Some(raw) if !raw.is_empty() && typed.iter().any(|n| *n > 0) => {
+                    return Err(Fault::new(Code::TensorData, "has both raw and typed data"));
+                }
                 Some(raw) if !raw.is_empty() || size == 0 => raw.clone(),
                 _ => typed_data(t, data_type, count)?,
             }

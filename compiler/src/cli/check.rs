@@ -1,11 +1,11 @@
 //! `odc check`: what is in a model, and everything in it that odc cannot import, with the names of the nodes.
 
+use super::model::CompileArgs;
 use super::{print, print_json};
-use crate::dims::DimArg;
-use crate::fix::{self, FixArg};
-use crate::pipeline::import;
+use crate::estimate::Estimate;
+use crate::pipeline::{import, plan_for};
 use crate::problem::{Exit, Failure, Problem};
-use crate::{CompileError, Options, show};
+use crate::{CompileError, show};
 use odc_ir::graph;
 use odc_onnx::Model;
 use odc_onnx::proto::GraphProto;
@@ -13,24 +13,22 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Look into a model and list every problem
+/// Look into a model and list every problem, without compiling it
 #[derive(clap::Args)]
 #[command(after_help = "\
-Exit code 0 if the model can be imported, 2 if not.
+With -t the model is also scheduled and its memory planned for each target, which takes longer and says what a target cannot do.
+Exit code 0 if nothing is wrong, 2 if the model cannot be imported, 3 if a target cannot run it.
 
 Examples:
   odc check model.onnx
-  odc check model.onnx --dim batch=1 --json")]
+  odc check model.onnx --dim batch=1 --json
+  odc check model.onnx -t cpu,wgsl")]
 pub struct Args {
     /// An ONNX model
     model: PathBuf,
-    /// Fix a dim of the model (N=4) or bound it ("N in 1..128")
-    #[arg(long, value_name = "DIM")]
-    dim: Vec<DimArg>,
-    /// Give an input its value: axes=[0,2] or pads=@pads.npy
-    #[arg(long, value_name = "NAME=VALUE")]
-    fix: Vec<FixArg>,
-    /// One JSON object: signature, ops, parameters, problems
+    #[command(flatten)]
+    compile: CompileArgs,
+    /// One JSON object: signature, ops, parameters, costs, problems, targets
     #[arg(long)]
     pub json: bool,
 }
@@ -45,10 +43,24 @@ struct Content {
     producer: String,
 }
 
+/// What one target makes of the model.
+struct Verdict {
+    target: String,
+    plan: Result<Plan, Vec<Problem>>,
+}
+
+struct Plan {
+    dispatches: usize,
+    kernels: usize,
+    /// A formula of the dims.
+    arena: String,
+    /// At the dims' least sizes.
+    arena_at: Option<u64>,
+}
+
 pub fn run(args: &Args) -> Result<(), Failure> {
     let mut content = Content::default();
-    let dims = args.dim.iter().map(|d| (d.name.clone(), d.text.clone())).collect();
-    let options = Options { dims, fix: fix::values(&args.fix)?, ..Options::default() };
+    let options = args.compile.options()?;
     let imported = match Model::open(&args.model) {
         Ok(model) => {
             content.opset = model.opset("");
@@ -60,19 +72,48 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         Err(e) => Err(CompileError::Import(vec![e.into()])),
     };
-    let (module, failure) = match imported {
-        Ok(m) => (Some(m), None),
-        Err(e) => (None, Some(Failure::from(e))),
+    let (module, problems) = match imported {
+        Ok(m) => (Some(m), vec![]),
+        Err(e) => (None, Failure::from(e).problems),
     };
-    let problems = failure.map(|f| f.problems).unwrap_or_default();
-    let ok = module.is_some();
+    let mut verdicts = vec![];
+    if let (Some(m), false) = (&module, args.compile.target.is_empty()) {
+        for target in &options.targets {
+            let plan = plan_for(m, target, options.level).map(|b| Plan {
+                dispatches: b.program.dispatch_count(),
+                kernels: b.program.kernels.len(),
+                arena: b.program.arena_bytes.to_string(),
+                arena_at: Estimate::of(m).size(&b.program.arena_bytes),
+            });
+            verdicts.push(Verdict { target: target.name().into(), plan: plan.map_err(|e| Failure::from(e).problems) });
+        }
+    }
     if args.json {
-        print_json(&report(&content, module.as_ref(), &problems))?;
+        print_json(&report(&content, module.as_ref(), &problems, &verdicts))?;
     } else {
         text(&args.model.display().to_string(), &content, module.as_ref(), &problems)?;
+        verdicts.iter().try_for_each(verdict)?;
     }
     // The problems are the result, and told already.
-    if ok { Ok(()) } else { Err(Failure { exit: Exit::Import, problems: vec![] }) }
+    let told = |exit| Err(Failure { exit, problems: vec![] });
+    match module {
+        None => told(Exit::Import),
+        Some(_) if verdicts.iter().any(|v| v.plan.is_err()) => told(Exit::Compile),
+        Some(_) => Ok(()),
+    }
+}
+
+fn verdict(v: &Verdict) -> Result<(), Failure> {
+    match &v.plan {
+        Ok(p) => {
+            let arena = p.arena_at.map_or_else(|| format!("{} bytes", p.arena), show::bytes);
+            print(format!("  {}: can run it, {} dispatches of {} kernels, arena {arena}", v.target, p.dispatches, p.kernels))
+        }
+        Err(problems) => {
+            print(format!("  {}: cannot run it", v.target))?;
+            problems.iter().try_for_each(print)
+        }
+    }
 }
 
 fn count(g: &GraphProto, c: &mut Content) {
@@ -101,7 +142,7 @@ fn signature(m: &graph::Module) -> [Vec<(String, String)>; 2] {
     [f.param_names.iter().zip(f.body.args.iter().copied()).map(port).collect(), f.outputs().map(port).collect()]
 }
 
-fn report(c: &Content, m: Option<&graph::Module>, problems: &[Problem]) -> Value {
+fn report(c: &Content, m: Option<&graph::Module>, problems: &[Problem], verdicts: &[Verdict]) -> Value {
     let mut v = json!({
         "ok": m.is_some(), "opset": c.opset, "producer": c.producer, "nodes": c.nodes, "ops": c.ops, "parameters": c.parameters,
         "problems": problems,
@@ -113,8 +154,30 @@ fn report(c: &Content, m: Option<&graph::Module>, problems: &[Problem]) -> Value
         o.insert("inputs".into(), typed(&inputs).into());
         o.insert("outputs".into(), typed(&outputs).into());
         o.insert("dims".into(), m.symbols.iter().map(dim).collect::<Vec<_>>().into());
+        let e = Estimate::of(m);
+        let costs = json!({ "macs": e.macs.to_string(), "weight_bytes": e.weight_bytes, "at": e.at, "macs_at": e.macs_at,
+            "activation_bytes_at": e.activation_bytes_at });
+        o.insert("costs".into(), costs);
+        let verdict = |v: &Verdict| match &v.plan {
+            Ok(p) => json!({ "target": v.target, "ok": true, "dispatches": p.dispatches, "kernels": p.kernels, "arena": p.arena,
+                "arena_at": p.arena_at }),
+            Err(problems) => json!({ "target": v.target, "ok": false, "problems": problems }),
+        };
+        o.insert("targets".into(), verdicts.iter().map(verdict).collect::<Vec<_>>().into());
     }
     v
+}
+
+fn costs(e: &Estimate) -> Result<(), Failure> {
+    let known = |v: Option<u64>, f: &dyn Fn(u64) -> String| v.map_or_else(|| "unknown".into(), f);
+    let at: Vec<_> = e.at.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    let at = if at.is_empty() { String::new() } else { format!(" at {}", at.join(", ")) };
+    print(format!(
+        "  costs{at}: {} multiply-adds, {} of weights, at most {} of values at a time",
+        known(e.macs_at, &|n| n.to_string()),
+        show::bytes(e.weight_bytes),
+        known(e.activation_bytes_at, &show::bytes),
+    ))
 }
 
 fn text(name: &str, c: &Content, m: Option<&graph::Module>, problems: &[Problem]) -> Result<(), Failure> {
@@ -136,6 +199,7 @@ fn text(name: &str, c: &Content, m: Option<&graph::Module>, problems: &[Problem]
         for (s, k) in &m.symbols {
             print(format!("  dim {s} in {}..{}", k.lo, k.hi.map_or(String::new(), |h| h.to_string())))?;
         }
+        costs(&Estimate::of(m))?;
         return print("  can be imported");
     }
     problems.iter().try_for_each(print)?;

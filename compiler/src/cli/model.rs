@@ -6,6 +6,7 @@ use crate::lists::ListArg;
 use crate::problem::{Failure, Problem};
 use crate::progress::Progress;
 use crate::{AnyTarget, Compiled, GpuLimits, OptLevel, Options, Weights};
+use odc_onnx::Limits;
 use odc_runtime::ArtifactBytes;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,9 @@ pub struct CompileArgs {
     /// Say how many elements an input has that is a sequence or an optional (x=3), or their shapes (x=2x3,4x3)
     #[arg(long, value_name = "NAME=N", hide_short_help = true)]
     pub list: Vec<ListArg>,
+    /// Raise or lower what a model may ask for: nodes, call_depth, rank or tensor_bytes
+    #[arg(long, value_name = "NAME=N", hide_short_help = true)]
+    pub limit: Vec<DimArg>,
     /// Threads that compile kernels; the result does not depend on it
     #[arg(long, value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub compile_threads: Option<u16>,
@@ -53,11 +57,22 @@ impl CompileArgs {
         }
         options.fix = fix::values(&self.fix)?;
         options.lists = self.list.iter().map(|l| (l.name.clone(), l.items.clone())).collect();
+        for l in &self.limit {
+            set_limit(&mut options.limits, l)?;
+        }
         if let Some(n) = self.compile_threads {
             options.threads = usize::from(n);
         }
         Ok(options)
     }
+}
+
+pub fn set_limit(limits: &mut Limits, arg: &DimArg) -> Result<(), Problem> {
+    let value = arg.text.parse().map_err(|_| Problem::usage(format!("--limit {}: `{}` is no number", arg.name, arg.text)))?;
+    if limits.set(&arg.name, value) {
+        return Ok(());
+    }
+    Err(Problem::usage(format!("there is no limit `{}`", arg.name)).help(format!("the limits are {}", Limits::NAMES.join(", "))))
 }
 
 fn target(name: &str, limits: Option<GpuLimits>) -> Result<AnyTarget, Problem> {

@@ -6,6 +6,9 @@ use odc_ir::core::{Dim, Ranges, Sym, TensorType, Value};
 use odc_ir::tensor::{Axes, Expr, Index, Op, Operation, Program};
 use std::collections::BTreeMap;
 
+/// Programs are rebuilt at each step, so chains that read ever more tensors must end somewhere.
+const MOST_OPERANDS: usize = 64;
+
 pub(super) fn absorb(w: &mut Work) {
     for k in 0..w.ops.len() {
         while let Some(consumer) = only_consumer(w, k) {
@@ -105,6 +108,9 @@ fn absorb_map(w: &mut Work, k: usize, consumer: usize) -> Option<()> {
     let c = w.ops[consumer].as_ref()?;
     let Op::Map { axes: c_axes, store: c_store, body: c_body } = &c.op else { return None };
     let slot = c.operands.iter().position(|v| *v == value)? as u32;
+    if producer.operands.len().saturating_add(c.operands.len()) > MOST_OPERANDS {
+        return None;
+    }
     let loads: Vec<_> = c_body.loads().filter(|(o, _)| *o == slot).map(|(_, i)| i.to_vec()).collect();
     let index = loads.first()?;
     if loads.iter().any(|i| i != index) {

@@ -1,6 +1,7 @@
 //! The graph function under construction: emits operations, and turns known elements and constants into values when needed.
 
 use super::dims::Dims;
+use super::limits::Limits;
 use super::value::{Elem, MAX_KNOWN, Missing, Val};
 use crate::diag::{Code, Fault};
 use odc_ir::core::{Callee, Const, DType, Dim, Loc, Scalar, TensorType, Type, Value, element_count, size_result_name};
@@ -15,6 +16,7 @@ pub struct Build {
     pub loc: Loc,
     /// Numbers that data decides, and the sizes that they are.
     sizes: Vec<(Dim, Value)>,
+    limits: Limits,
     frame: Frame,
     /// The functions around the one under construction, the outermost first.
     outer: Vec<Outer>,
@@ -51,11 +53,11 @@ pub struct Body {
 }
 
 impl Build {
-    pub fn new(name: &str, dims: Dims) -> Build {
+    pub fn new(name: &str, dims: Dims, limits: Limits) -> Build {
         let mut module = Module::new(name);
         module.symbols = dims.symbols.clone();
         let (frame, outer, bodies) = (Frame::default(), vec![], vec![]);
-        Build { dims, module, func: Func::new("main"), ops: vec![], loc: Loc::none(), frame, outer, bodies, sizes: vec![] }
+        Build { dims, module, func: Func::new("main"), ops: vec![], loc: Loc::none(), frame, outer, bodies, sizes: vec![], limits }
     }
 
     /// The size that `count` (an i64, one element) says, at most `most`.
@@ -178,6 +180,7 @@ impl Build {
         if ty.is_poison() {
             return Err(Fault::new(Code::Limit, "the size of its result overflows"));
         }
+        self.within_limits(&ty)?;
         let operands = operands.iter().map(|v| self.value(v)).collect::<Result<Vec<_>, _>>()?;
         Ok(self.push(op, operands, ty))
     }
@@ -186,6 +189,22 @@ impl Build {
         let v = self.func.value(ty.clone());
         self.ops.push(Operation { op, operands, results: vec![v], regions: vec![], loc: self.loc.clone() });
         Val::graph(ty, self.frame.id, v)
+    }
+
+    pub fn within_limits(&self, ty: &TensorType) -> Result<(), Fault> {
+        let refuse = |what: String, name: &str, need: usize| {
+            Err(Fault::new(Code::Limit, what).help(format!("if the model is to be trusted: --limit {name}={need}")))
+        };
+        let (rank, bytes) = (self.limits.rank, self.limits.tensor_bytes);
+        if ty.rank() > rank {
+            return refuse(format!("a tensor of {} axes passes the limit of {rank}", ty.rank()), "rank", ty.rank());
+        }
+        let known = ty.shape.iter().filter_map(Dim::as_const);
+        let least = known.fold(ty.dtype.size(), |n, d| n.saturating_mul(usize::try_from(d).unwrap_or(0)));
+        if least > bytes {
+            return refuse(format!("{ty} takes {least} bytes, past the limit of {bytes}"), "tensor_bytes", least);
+        }
+        Ok(())
     }
 
     /// The graph value, built at this place if there is none yet. A body captures values of the functions around it; literals it

@@ -137,6 +137,13 @@ impl Call<'_, '_> {
             f.fixable(self.build.inputs_behind(v))
         })
     }
+    /// As [`Call::sizes`] of an operand that is a list.
+    pub fn shape_operand(&self, v: &Val, what: &str) -> Got<Vec<Dim>> {
+        if v.rank() > 1 {
+            return Err(operand(format!("{what} is {}, must be a list", v.ty)));
+        }
+        self.sizes(v, what)
+    }
     pub fn const_ints(&self, v: &Val, what: &str) -> Got<Vec<i64>> {
         let sizes = self.sizes(v, what)?;
         sizes.iter().map(|d| d.as_const()).collect::<Option<Vec<_>>>().ok_or_else(|| {

@@ -118,7 +118,8 @@ impl Dims {
         let Some(raw) = raw_name(input, axis, dim) else { return Dim::ZERO };
         if !self.names.contains_key(&raw) {
             let names = &self.names;
-            let parsed = expr::parse(&raw, &mut |n| names.get(n).map(Dim::from));
+            // A name of digits only is a name all the same.
+            let parsed = expr::parse(&raw, &mut |n| names.get(n).map(Dim::from)).filter(|d| d.as_const().is_none());
             if let Some(d) = parsed {
                 return self.with_options(&d, out);
             }
@@ -349,5 +350,5 @@ fn raw_name(input: &str, axis: usize, dim: &Dimension) -> Option<String> {
 /// Is `raw` an expression over names that inputs have as whole dims?
 fn expressible(raw: &str, inputs: &[Input]) -> bool {
     let whole = |n: &str| inputs.iter().any(|i| i.dims.iter().any(|d| matches!(&d.value, Some(DimValue::DimParam(p)) if p.trim() == n)));
-    expr::parse(raw, &mut |n| whole(n).then(|| Dim::sym(n))).is_some()
+    expr::parse(raw, &mut |n| whole(n).then(|| Dim::sym(n))).is_some_and(|d| d.as_const().is_none())
 }

@@ -70,7 +70,7 @@ fn constant(input: &ValueInfoProto, value: &Fixed) -> Result<Val, Fault> {
     Ok(Val::constant(TensorType::of(dtype, &sizes), tensor))
 }
 
-fn declared(d: &crate::proto::Dimension) -> String {
+pub fn declared(d: &crate::proto::Dimension) -> String {
     match &d.value {
         Some(DimValue::DimValue(v)) => v.to_string(),
         Some(DimValue::DimParam(p)) => p.escape_debug().to_string(),

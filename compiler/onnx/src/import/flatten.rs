@@ -1,26 +1,12 @@
 //! From a graph with functions, in any order, to a plain list of nodes in which definitions come before uses. Model-local
 //! functions are expanded by renaming; names that are missing, doubled or circular become diagnostics.
 
+use super::limits::Limits;
 use crate::diag::{Code, Diagnostic, Fault};
 use crate::load::{canonical_domain, opset_in};
 use crate::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// Sizes past which a model is refused.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Nodes after functions are expanded.
-    pub nodes: usize,
-    /// How deep functions may call functions.
-    pub call_depth: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { nodes: 500_000, call_depth: 32 }
-    }
-}
 
 /// One node to import: its place in the model, and the opset version that counts for it.
 #[derive(Clone, Debug)]

@@ -12,15 +12,17 @@ mod flatten;
 mod flex;
 mod inline;
 pub mod known;
+pub mod limits;
 mod lists;
 mod math;
 pub mod options;
 pub(crate) mod packed;
 mod scope;
 pub mod value;
+mod wellformed;
 
 pub use fix::Fixed;
-pub use flatten::Limits;
+pub use limits::Limits;
 pub use lists::{Items, item_name};
 pub use options::ImportOptions;
 
@@ -59,6 +61,7 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Module, Vec<Diag
         None if !graph.node.iter().any(|n| canonical_domain(n.domain()).is_empty()) => {}
         None => out.push(Fault::new(Code::Opset, "the model does not say which version of ai.onnx it was written for").of_model()),
     }
+    wellformed::check(&model.proto, &mut out);
     let expanded = lists::expand(graph, &options.lists, &mut out);
     let graph = expanded.as_ref().unwrap_or(graph);
     let steps = flatten::flatten(&model.proto, graph, &options.limits, &mut out);
@@ -69,13 +72,22 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Module, Vec<Diag
     for _ in 0..MAX_ROUNDS {
         let round = Round { model, graph, options, steps: &steps };
         match round.run(facts, &out) {
-            Pass::Done(module) => return Ok(*module),
+            Pass::Done(module) => return typed(*module),
             Pass::Failed(all) => return Err(all),
             Pass::Again(learnt) => facts = learnt,
         }
     }
     out.push(Fault::new(Code::Undecided, "the sizes of this model do not settle").help("fix some dims with --dim").of_model());
     Err(out)
+}
+
+/// The last check: operands whose types no handler looked at.
+fn typed(module: Module) -> Result<Module, Vec<Diagnostic>> {
+    let errors = odc_ir::graph::verify(&module);
+    if errors.is_empty() {
+        return Ok(module);
+    }
+    Err(errors.into_iter().map(|e| Fault::new(Code::BadOperand, e.message).at(&e.loc, &e.op)).collect())
 }
 
 enum Pass {
@@ -99,14 +111,17 @@ impl<'m> Round<'m> {
         let is_input = |i: &&ValueInfoProto| !initializers.contains(i.name()) && !fixed.contains_key(i.name());
         let inputs: Vec<&ValueInfoProto> = self.graph.input.iter().filter(is_input).collect();
         let (types, dims, shapes) = self.signature(&inputs, facts, &mut out);
-        let mut build = Build::new(self.graph.name(), dims);
+        let mut build = Build::new(self.graph.name(), dims, self.options.limits.clone());
         let mut values: BTreeMap<&str, Val> = BTreeMap::new();
         for ((i, dtype), shape) in inputs.iter().zip(types).zip(shapes) {
             let ty = TensorType::new(dtype, shape);
+            if let Err(f) = build.within_limits(&ty) {
+                out.push(Fault { message: format!("input `{}`: {}", i.name().escape_debug(), f.message), ..f }.of_model());
+            }
             values.insert(i.name(), build.param(i.name(), ty));
         }
         for t in self.graph.initializer.iter().filter(|t| !fixed.contains_key(t.name())) {
-            match call::constant(t, &self.model.external) {
+            match call::constant(t, &self.model.external).and_then(|v| build.within_limits(&v.ty).map(|()| v)) {
                 Ok(v) => drop(values.insert(t.name(), v)),
                 Err(f) => {
                     let f = Fault { message: format!("initializer `{}`: {}", t.name().escape_debug(), f.message), ..f };
@@ -144,8 +159,17 @@ impl<'m> Round<'m> {
             if build.dims.learnt {
                 return;
             }
+            let failed = result.is_none();
             let results = result.unwrap_or_default();
             for (k, name) in step.node.output.iter().enumerate().filter(|(_, n)| !n.is_empty()) {
+                let fault = match (results.get(k), declared.get(name.as_str())) {
+                    (None, _) if !failed => Err(Fault::new(Code::Arity, format!("has no output {k}, gives {}", results.len()))),
+                    (Some(v), Some(d)) => wellformed::as_declared(v, d, false),
+                    _ => Ok(()),
+                };
+                if let Err(f) = fault {
+                    out.push(f.at(&step.name, &step.op()));
+                }
                 // A failed node still has the type that the model declares, so that the nodes behind it are checked too.
                 let value = results.get(k).cloned().or_else(|| declared_type(declared.get(name.as_str())?).map(Val::broken));
                 if let Some(v) = value {
@@ -296,6 +320,11 @@ impl<'m> Round<'m> {
                 }
                 continue;
             };
+            if out.is_empty()
+                && let Err(f) = wellformed::as_declared(v, o, true)
+            {
+                out.push(f.of_model());
+            }
             for (name, v) in tensors_of(name, v) {
                 match build.value(v) {
                     Ok(v) => results.push((name, v)),

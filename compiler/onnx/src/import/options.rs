@@ -1,7 +1,7 @@
 //! What the caller may say about an import: sizes to fix, rename or bound, and limits.
 
 use super::fix::Fixed;
-use super::flatten::Limits;
+use super::limits::Limits;
 use super::lists::Items;
 use crate::diag::{Code, Fault};
 use std::collections::BTreeMap;

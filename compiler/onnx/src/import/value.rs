@@ -150,6 +150,15 @@ impl Val {
     pub fn const_ints(&self) -> Option<Vec<i64>> {
         self.known_ints()?.iter().map(Dim::as_const).collect()
     }
+    /// All elements of an integer constant of any size.
+    pub fn const_elements(&self) -> Option<Vec<i64>> {
+        match &self.source {
+            Source::Const(t) if self.dtype().is_int() => {
+                t.data.chunks_exact(self.dtype().size()).map(|b| Scalar::read(self.dtype(), b).map(Scalar::as_i64)).collect()
+            }
+            Source::Const(_) | Source::Known | Source::Graph | Source::Broken | Source::List(_) => self.const_ints(),
+        }
+    }
     pub fn const_floats(&self) -> Option<Vec<f64>> {
         self.known.as_ref()?.iter().map(Elem::as_float).collect()
     }

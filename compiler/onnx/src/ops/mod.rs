@@ -43,6 +43,7 @@ mod suppress;
 mod taps;
 mod text;
 
+pub use row::Row;
 use row::*;
 
 rows! {
@@ -245,6 +246,12 @@ rows! {
     "Upsample" ANY..9 (1, 2) resize::upsample;
     "Where" 9..NOW (3, 3) elementwise::select;
     "Xor" ANY..NOW (2, 2) elementwise::xor;
+}
+
+/// Every operator, by domain and name.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
+    let tables = [("ai.onnx", TABLE), ("ai.onnx.ml", ml::TABLE), ("com.microsoft", microsoft::TABLE)];
+    tables.into_iter().flat_map(|(domain, table)| table.iter().map(move |r| (domain, r)))
 }
 
 /// The row of an operator; domains by their canonical names.

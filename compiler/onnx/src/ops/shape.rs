@@ -56,7 +56,7 @@ pub fn reshape(c: &mut Call) -> Out {
         list.iter().map(|v| Dim::from(*v)).collect()
     } else {
         let target = c.input(1)?;
-        c.sizes(&target, "the new shape")?
+        c.shape_operand(&target, "the new shape")?
     };
     let mut shape = vec![];
     let mut open = None;
@@ -137,7 +137,9 @@ pub fn transpose(c: &mut Call) -> Out {
             if list.len() != x.rank() {
                 return Err(bad("perm", format!("is {list:?}, but there are {} axes", x.rank())));
             }
-            c.axes(list, x.rank()).map_err(|_| bad("perm", format!("is {list:?}, which is no permutation")))?
+            let negative = list.iter().any(|p| *p < 0);
+            let perm = if negative { Err(operand("an axis is negative")) } else { c.axes(list, x.rank()) };
+            perm.map_err(|_| bad("perm", format!("is {list:?}, which is no permutation")))?
         }
     };
     let known = x.ty.static_shape().filter(|_| x.known.is_some()).and_then(|own| {
@@ -166,7 +168,7 @@ fn transposed_index(k: usize, shape: &[i64], own: &[i64], perm: &[usize]) -> Opt
 
 pub fn expand(c: &mut Call) -> Out {
     let (x, target) = (c.input(0)?, c.input(1)?);
-    let target = c.sizes(&target, "the new shape")?;
+    let target = c.shape_operand(&target, "the new shape")?;
     let shape = c.broadcast(&[x.shape(), &target])?;
     let fixed = shape.iter().map(Dim::as_const).collect::<Option<Vec<_>>>();
     if let Some(v) = fixed.and_then(|s| known::expand(&x, &s)) {
@@ -177,7 +179,7 @@ pub fn expand(c: &mut Call) -> Out {
 
 pub fn constant_of_shape(c: &mut Call) -> Out {
     let target = c.input(0)?;
-    let shape = c.sizes(&target, "the shape")?;
+    let shape = c.shape_operand(&target, "the shape")?;
     let fill = match c.attrs.tensor("value")? {
         None => Val::scalar(DType::F32, 0.0),
         Some(t) => {

@@ -48,6 +48,8 @@ pub fn slice(c: &mut Call) -> Out {
 /// First index and count along one axis.
 fn bounds(c: &mut Call, size: &Dim, start: &Dim, end: &Dim, step: i64) -> Got<(Dim, Dim)> {
     let dims = &mut c.build.dims;
+    // No axis is that long, and rounding up must not overflow.
+    let step = step.clamp(-FAR, FAR);
     if step == 0 {
         return Err(operand("a step is 0"));
     }

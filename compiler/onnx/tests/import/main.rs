@@ -7,6 +7,7 @@ mod dims;
 mod elementwise;
 mod fixed;
 mod functions;
+mod hostile;
 mod linear;
 mod lists;
 mod microsoft;
