@@ -10,7 +10,6 @@ mod gpu;
 mod legal;
 mod meaning;
 mod metal;
-mod onnx_support;
 mod round_trip;
 mod snapshots;
 mod static_link;

@@ -54,6 +54,14 @@ pub fn body<'m>(
 ) -> Vec<Step<'m>> {
     let functions = model.functions.iter().map(|f| (key(f.domain(), f.name(), f.overload()), f)).collect();
     let mut e = Expander { functions, limits, steps: vec![], calls: 0, out };
+    // Counted before anything is built: functions that call others twice each grow without end.
+    let mut known = BTreeMap::new();
+    let count = graph.node.iter().fold(0usize, |n, node| n.saturating_add(e.count(node, 0, &mut known)));
+    if count > limits.nodes {
+        let f = Fault::new(Code::Limit, format!("the model has more than {} nodes after its functions are expanded", limits.nodes));
+        e.out.push(f.help(format!("if the model is to be trusted: --limit nodes={count}")).of_model());
+        return vec![];
+    }
     for node in &graph.node {
         e.expand(Cow::Borrowed(node), around.opsets, &mut vec![], around.place);
         if e.steps.len() > limits.nodes {
@@ -81,6 +89,19 @@ struct Expander<'m, 'o> {
 }
 
 impl<'m> Expander<'m, '_> {
+    /// How many nodes a node becomes. A function that calls itself counts once; expansion says what is wrong with it.
+    fn count(&self, node: &NodeProto, depth: usize, known: &mut BTreeMap<Key, usize>) -> usize {
+        let key = key(node.domain(), node.op_type(), node.overload());
+        let Some(function) = self.functions.get(&key).filter(|_| depth <= self.limits.call_depth) else { return 1 };
+        if let Some(n) = known.get(&key) {
+            return *n;
+        }
+        known.insert(key.clone(), 1);
+        let inner = function.node.iter().fold(0usize, |n, node| n.saturating_add(self.count(node, depth + 1, known)));
+        known.insert(key, inner);
+        inner
+    }
+
     fn expand(&mut self, node: Cow<'m, NodeProto>, opsets: &'m [OperatorSetIdProto], stack: &mut Vec<Key>, place: &str) {
         let own = match node.name() {
             "" => node.output.iter().find(|o| !o.is_empty()).map_or("(unnamed)", |o| o.as_str()),

@@ -172,6 +172,14 @@ pub fn conv(c: &mut Call, x: &Val, x_zero: Option<&Val>, w: &Val, w_zero: Option
 
 pub fn matmul_integer(c: &mut Call) -> Out {
     let (a, b) = (c.input(0)?, c.input(1)?);
+    // One for all, or one a row of the first and a column of the second.
+    for (zero, size) in [(c.opt(2), a.shape().iter().rev().nth(1).cloned()), (c.opt(3), b.shape().last().cloned())] {
+        if let (Some([n]), Some(size)) = (zero.as_ref().map(|z| z.shape()), size)
+            && !n.is(1)
+        {
+            c.equal(n, &size, "zero points and the matrix")?;
+        }
+    }
     let y = matmul(c, &a, c.opt(2).as_ref(), &b, c.opt(3).as_ref())?;
     Ok(vec![c.cast(&y, DType::I32)?])
 }

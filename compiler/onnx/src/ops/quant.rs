@@ -185,6 +185,9 @@ pub fn quantize_linear(c: &mut Call) -> Out {
         (Some(z), _) => z.dtype(),
         (None, w) => w.unwrap_or(DType::U8),
     };
+    if to == DType::Bool || (to.is_float() && to.bits() > 8) {
+        return Err(operand(format!("codes cannot be {to}: they are integers or floats of 8 bits and fewer")));
+    }
     // Powers of two, and integers, have no division of their own.
     let own = if scale.dtype() == DType::F8E8M0 || !scale.dtype().is_float() { DType::F32 } else { scale.dtype() };
     let scale = c.convert(&scale, precision.unwrap_or(own))?;

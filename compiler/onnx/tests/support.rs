@@ -6,7 +6,7 @@ use std::path::Path;
 
 const HEAD: &str = "# What odc takes of ONNX
 
-Made from the importer's tables by `INSTA_UPDATE=always cargo test -p odc-tests onnx_support`; a test fails when it is stale. Opsets are those
+Made from the importer's tables by `INSTA_UPDATE=always cargo test -p odc-onnx --test support`; a test fails when it is stale. Opsets are those
 of the operator's domain. `odc check MODEL` says exactly what a model needs that is missing, and with `-t` what a target cannot do; the
 conformance lists (`tests/conformance/`) say case by case what is not right yet. Sizes that data decides run on the CPU only.
 
@@ -45,10 +45,10 @@ fn page() -> String {
 
 #[test]
 fn the_page_is_that_of_the_tables() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/onnx-support.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/onnx-support.md");
     if std::env::var("INSTA_UPDATE").is_ok_and(|v| v == "always") {
         std::fs::write(&path, page()).unwrap();
     }
     let have = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(have == page(), "docs/onnx-support.md is stale: INSTA_UPDATE=always cargo test -p odc-tests onnx_support");
+    assert!(have == page(), "docs/onnx-support.md is stale: INSTA_UPDATE=always cargo test -p odc-onnx --test support");
 }
