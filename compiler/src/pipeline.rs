@@ -216,12 +216,12 @@ pub fn compile_graph(graph: graph::Module, options: &Options) -> Result<Compiled
 }
 
 /// Everything before code is generated, for one target: dispatches, kernels as loops and the memory plan, or why not.
-pub(crate) fn plan_for(graph: &graph::Module, target: &AnyTarget, level: OptLevel) -> Result<Build, CompileError> {
+pub(crate) fn plan_for(graph: &graph::Module, target: &AnyTarget, options: &Options) -> Result<Build, CompileError> {
     sound(Stage::Graph, graph::verify(graph))?;
     let mut canonical = graph.clone();
     canonicalise::canonicalise(&mut canonical);
     passes::renumber(&mut canonical);
-    Build::new(&canonical, target.machine(), level, &silent)
+    Build::new(&canonical, target.machine(), options, &silent)
 }
 
 fn compile_graph_with(graph: graph::Module, options: &Options, report: Report<'_>) -> Result<Compiled, CompileError> {

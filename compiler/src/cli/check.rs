@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut verdicts = vec![];
     if let (Some(m), false) = (&module, args.compile.target.is_empty()) {
         for target in &options.targets {
-            let plan = plan_for(m, target, options.level).map(|b| Plan {
+            let plan = plan_for(m, target, &options).map(|b| Plan {
                 dispatches: b.program.dispatch_count(),
                 kernels: b.program.kernels.len(),
                 arena: b.program.arena_bytes.to_string(),
