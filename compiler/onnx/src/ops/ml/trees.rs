@@ -91,11 +91,14 @@ fn named_nodes(c: &Call) -> Got<Named> {
             no,
         });
     }
-    // A tree begins where no node of it leads to.
+    // A tree begins where no node of it leads to; only a tree that is one leaf begins with a leaf.
+    let mut sizes: BTreeMap<i64, usize> = BTreeMap::new();
+    trees.iter().for_each(|tree| *sizes.entry(*tree).or_default() += 1);
     let mut seen = BTreeMap::new();
-    for (k, tree) in trees.iter().enumerate() {
+    for ((k, tree), node) in trees.iter().enumerate().zip(&nodes) {
         let root = seen.entry(*tree).or_insert(None);
-        if root.is_none() && !children.contains(&k) {
+        let may_begin = node.test.is_some() || sizes.get(tree) == Some(&1);
+        if root.is_none() && may_begin && !children.contains(&k) {
             *root = Some(k);
         }
     }
