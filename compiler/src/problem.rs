@@ -25,25 +25,25 @@ pub enum Exit {
 /// One problem.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Problem {
-    pub code: String,
+    pub code: Box<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub op: Option<String>,
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub help: Option<String>,
+    pub help: Option<Box<str>>,
     /// Inputs of the model that `--fix` would have to give.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub inputs: Vec<String>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub inputs: Box<[String]>,
 }
 
 impl Problem {
     pub fn new(code: &str, message: impl fmt::Display) -> Problem {
-        Problem { code: code.into(), node: None, op: None, message: message.to_string(), help: None, inputs: vec![] }
+        Problem { code: code.into(), node: None, op: None, message: message.to_string(), help: None, inputs: Box::default() }
     }
     pub fn help(mut self, help: impl Into<String>) -> Problem {
-        self.help = Some(help.into());
+        self.help = Some(help.into().into());
         self
     }
     /// The ONNX nodes that it is about.
@@ -88,7 +88,14 @@ impl fmt::Display for Problem {
 
 impl From<odc_onnx::Diagnostic> for Problem {
     fn from(d: odc_onnx::Diagnostic) -> Problem {
-        Problem { code: d.code.as_str().into(), node: d.node, op: d.op, message: d.message, help: d.help, inputs: d.inputs }
+        Problem {
+            code: d.code.as_str().into(),
+            node: d.node,
+            op: d.op,
+            message: d.message,
+            help: d.help.map(Into::into),
+            inputs: d.inputs.into(),
+        }
     }
 }
 

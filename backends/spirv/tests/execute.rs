@@ -421,7 +421,7 @@ fn packed_products() {
             "%30 = load %13, %2 : u32\n %31 = load %12, %2 : i32\n %33 = bitcast %31 : u32
              %32 = dot4 {{signed = {signed}}} %30, %33, %31 : i32\n store %12, %2, %32"
         );
-        let (a, b) = ((0..16).map(|k: u32| k.wrapping_mul(0x9e37_79b9)), (0..16).map(|k: i32| k.wrapping_mul(0x45d9_f3b)));
+        let (a, b) = ((0..16).map(|k: u32| k.wrapping_mul(0x9e37_79b9)), (0..16).map(|k: i32| k.wrapping_mul(0x045d_9f3b)));
         let byte = |x: u32, j: u32| if signed { i32::from((x >> (8 * j)) as i8) } else { i32::from((x >> (8 * j)) as u8) };
         let sum = |(x, y): (u32, i32)| (0..4).fold(y, |s, j| s.wrapping_add(byte(x, j) * byte(y as u32, j)));
         let want = ints(a.clone().zip(b.clone()).map(sum));

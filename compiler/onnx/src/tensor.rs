@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(t(DataType::Int4, &[3], &[0x8f, 0x07]), [0xff, 0xf8, 7]);
         assert_eq!(t(DataType::Uint4, &[1, 3], &[0x8f, 0x07]), [15, 8, 7]);
         assert_eq!(t(DataType::Int2, &[5], &[0b11_10_01_00, 0b01]), [0, 1, 0xfe, 0xff, 1]);
-        assert_eq!(t(DataType::Float6e2m3, &[4], &[0b10_000001, 0b0011_0000, 0b111111_11]), [1, 2, 0b110011, 0b111111]);
+        assert_eq!(t(DataType::Float6e2m3, &[4], &[0b1000_0001, 0b0011_0000, 0b1111_1111]), [1, 2, 0b110011, 0b111111]);
         let int32 = TensorProto { int32_data: vec![0x21, 0x03], ..proto(DataType::Float4e2m1, &[3]) };
         assert_eq!(decode(int32).unwrap().elements().to_vec(), [1, 2, 3]);
         let short = TensorProto { raw_data: Some(vec![0].into()), ..proto(DataType::Int4, &[3]) };

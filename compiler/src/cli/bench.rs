@@ -133,12 +133,12 @@ fn child_failure(out: &std::process::Output) -> Option<Failure> {
     let problem = |p: &Value| {
         let text = |key: &str| p.get(key).and_then(Value::as_str).map(String::from);
         Some(Problem {
-            code: text("code")?,
+            code: text("code")?.into(),
             node: text("node"),
             op: text("op"),
             message: text("message")?,
-            help: text("help"),
-            inputs: vec![],
+            help: text("help").map(Into::into),
+            inputs: Box::default(),
         })
     };
     let problems: Vec<_> = v.get("errors")?.as_array()?.iter().filter_map(problem).collect();

@@ -56,7 +56,7 @@ impl Device {
             Some(None) => Self::cpu(bytes, args),
             None => match Self::cpu(bytes.clone(), args) {
                 // Nothing for this machine's CPU: perhaps something for its GPU.
-                Err(e) if e.problems.iter().any(|p| p.code == NO_TARGET) && is_for_gpus(path) => Self::gpu(bytes, None, args),
+                Err(e) if e.problems.iter().any(|p| *p.code == *NO_TARGET) && is_for_gpus(path) => Self::gpu(bytes, None, args),
                 other => other,
             },
         }

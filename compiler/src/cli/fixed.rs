@@ -12,6 +12,9 @@ use odc_onnx::{Fixed, Items, Model};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// A tensor with the name of its input or output.
+type Named = (String, HostTensor);
+
 pub struct Fitted<'a> {
     path: &'a Path,
     compile: &'a CompileArgs,
@@ -62,7 +65,7 @@ impl<'a> Fitted<'a> {
     }
 
     /// The tensors in files for inputs, each with its file.
-    pub fn read_inputs(&mut self, files: &[PathBuf]) -> Result<(Vec<(String, HostTensor)>, Vec<PathBuf>), Problem> {
+    pub fn read_inputs(&mut self, files: &[PathBuf]) -> Result<(Vec<Named>, Vec<PathBuf>), Problem> {
         let (mut tensors, mut paths) = (vec![], vec![]);
         let values = named(files, &self.names, &self.kinds[0])?;
         let mut lists = BTreeMap::new();
@@ -82,7 +85,7 @@ impl<'a> Fitted<'a> {
         Ok((tensors, paths))
     }
     /// The tensors in files for outputs.
-    pub fn read_outputs(&self, files: &[PathBuf]) -> Result<Vec<(String, HostTensor)>, Problem> {
+    pub fn read_outputs(&self, files: &[PathBuf]) -> Result<Vec<Named>, Problem> {
         let values = named(files, &self.output_names, &self.kinds[1])?;
         Ok(values.into_iter().flat_map(|(name, value)| lists::flat(name, value)).collect())
     }
@@ -97,7 +100,7 @@ impl<'a> Fitted<'a> {
     }
 
     /// Compiles the model for these inputs where needed, and leaves only those that are still inputs. Returns what to tell.
-    pub fn fit(&mut self, files: &[PathBuf], inputs: &mut Vec<(String, HostTensor)>) -> Result<Option<String>, Failure> {
+    pub fn fit(&mut self, files: &[PathBuf], inputs: &mut Vec<Named>) -> Result<Option<String>, Failure> {
         for (name, t) in inputs.iter() {
             if self.given.get(name).is_some_and(|v| !agrees(v, t)) {
                 let what = format!("--fix gives input \"{name}\" another value than the data set, which has {}", shown(t));

@@ -15,7 +15,8 @@ const BOOL: i64 = 1;
 
 /// What a call runs.
 pub(super) enum Bodies {
-    If { then: FuncPlan, otherwise: FuncPlan },
+    /// What runs where the condition holds, and where not.
+    If(Box<[FuncPlan; 2]>),
     Loop(Box<LoopBody>),
 }
 
@@ -41,7 +42,7 @@ impl<'m> Planner<'m> {
             self.func(func, true, depth + 1)
         };
         match &call.op.op {
-            Op::If { then, otherwise } => Ok(Bodies::If { then: plan(then)?, otherwise: plan(otherwise)? }),
+            Op::If { then, otherwise } => Ok(Bodies::If(Box::new([plan(then)?, plan(otherwise)?]))),
             Op::Loop { body, trips, form } => {
                 let func = module.func(body).ok_or_else(refused)?;
                 let number = func.body.args.first().ok_or_else(refused)?;
@@ -60,7 +61,7 @@ impl Bodies {
     /// Every size that it speaks of.
     pub(super) fn sizes(&self) -> Vec<&Dim> {
         let (bodies, trips) = match self {
-            Bodies::If { then, otherwise } => (vec![then, otherwise], None),
+            Bodies::If(both) => (both.iter().collect(), None),
             Bodies::Loop(l) => (vec![&l.body], Some(&l.trips)),
         };
         trips.into_iter().chain(bodies.into_iter().flat_map(|b| b.commands.iter().flat_map(Command::sizes))).collect()
@@ -69,7 +70,7 @@ impl Bodies {
     /// Memory while it runs: the arena of the bodies, then a spare place for each carried value, the number, the condition.
     pub(super) fn wants(&self, ranges: &Ranges) -> Vec<Dim> {
         match self {
-            Bodies::If { then, otherwise } => vec![larger(ranges, &then.arena_bytes, &otherwise.arena_bytes)],
+            Bodies::If(both) => vec![larger(ranges, &both[0].arena_bytes, &both[1].arena_bytes)],
             Bodies::Loop(l) => {
                 let mut out = vec![l.body.arena_bytes.clone()];
                 out.extend(l.carried_bytes.iter().cloned());
@@ -87,7 +88,8 @@ impl Bodies {
         let loc = call.op.loc.clone();
         let arena = f.slots.get(first)?.offset.clone();
         match self {
-            Bodies::If { then, otherwise } => {
+            Bodies::If(both) => {
+                let [then, otherwise] = *both;
                 let (condition, given) = reads.split_first()?;
                 f.commands.push(Command::If { condition: *condition, loc });
                 insert(f, then, &arena, given, results)?;

@@ -192,7 +192,7 @@ pub fn col2im(c: &mut Call) -> Out {
     let taps: i64 = block.iter().product();
     let channels = c.build.dims.ranges.floordiv(rows, &Dim::from(taps));
     c.equal(&(&channels * taps), rows, "rows, which must be a multiple of the block")?;
-    if x.shape().last().is_none_or(|d| !(Dim::product(&starts.iter().map(|s| Dim::from(*s)).collect::<Vec<_>>()) == *d)) {
+    if x.shape().last().is_none_or(|d| Dim::product(&starts.iter().map(|s| Dim::from(*s)).collect::<Vec<_>>()) != *d) {
         return Err(bad("pads", format!("strides and dilations give {starts:?} places, which does not fit {}", x.ty)));
     }
     let axes = image.len();

@@ -26,7 +26,7 @@ pub fn tf_idf(c: &mut Call) -> Out {
         return Err(bad("min_gram_length", format!("{shortest}, max_gram_length {longest} and max_skip_count {skips} do not fit")));
     }
     let columns = places.iter().max().map_or(0, |m| m.saturating_add(1));
-    if columns < 1 || columns > 1 << 24 || places.iter().any(|p| *p < 0) {
+    if !(1..=1 << 24).contains(&columns) || places.iter().any(|p| *p < 0) {
         return Err(bad("ngram_indexes", format!("is {places:?}")));
     }
     let (rows, single) = match x.shape() {

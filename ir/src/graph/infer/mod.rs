@@ -169,7 +169,7 @@ fn stated(op: &Op, x: &[&TensorType], result: &TensorType, cx: &Cx) -> Result<()
         }
         Op::ConvTranspose { strides, pads, dilations, group } => window::conv_transpose(x, strides, pads, dilations, *group, result, cx),
         Op::Pool { kind, kernel, strides, pads, dilations, .. } => {
-            window::pool(*kind, operand(x, 0)?, kernel, strides, pads, dilations, result, cx)
+            window::pool(*kind, operand(x, 0)?, &window::Windows { kernel, strides, pads, dilations }, result, cx)
         }
         Op::Reshape {} => movement::reshape(operand(x, 0)?, result, cx),
         Op::Expand {} => movement::expand(operand(x, 0)?, result, cx),

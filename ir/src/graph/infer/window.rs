@@ -109,16 +109,16 @@ pub fn conv_transpose(
     }
 }
 
-pub fn pool(
-    kind: PoolKind,
-    x: &TensorType,
-    kernel: &[i64],
-    strides: &[i64],
-    pads: &[i64],
-    dilations: &[i64],
-    result: &TensorType,
-    cx: &Cx,
-) -> Result<(), String> {
+/// The windows of a pool, one number a spatial axis; two for the pads.
+pub struct Windows<'a> {
+    pub kernel: &'a [i64],
+    pub strides: &'a [i64],
+    pub pads: &'a [i64],
+    pub dilations: &'a [i64],
+}
+
+pub fn pool(kind: PoolKind, x: &TensorType, windows: &Windows, result: &TensorType, cx: &Cx) -> Result<(), String> {
+    let Windows { kernel, strides, pads, dilations } = *windows;
     need_number("pool", x)?;
     match kind {
         PoolKind::Max | PoolKind::Average | PoolKind::Sum => need_same_dtype("pool", x, result)?,

@@ -31,7 +31,7 @@ impl Blocks {
         if ![2, 4, 8].contains(&bits) {
             return Err(bad("bits", format!("is {bits}; supported: 2, 4, 8")));
         }
-        if size < 8 || size > 1 << 20 || size & (size - 1) != 0 {
+        if !(8..=1 << 20).contains(&size) || size & (size - 1) != 0 {
             return Err(bad("block_size", format!("is {size}, must be a power of two from 8 on")));
         }
         Ok(Blocks { bits, size })

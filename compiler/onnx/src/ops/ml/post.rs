@@ -121,7 +121,7 @@ fn probit(c: &mut Call, s: &Val) -> Got<Val> {
     let inner = c.binary(BinaryFn::Sub, &root, &v)?;
     let inner = c.unary(UnaryFn::Sqrt, &inner)?;
     let signed = c.binary(BinaryFn::Mul, &inner, &sign)?;
-    c.binary(BinaryFn::Mul, &signed, &k(1.41421356))
+    c.binary(BinaryFn::Mul, &signed, &k(std::f64::consts::SQRT_2))
 }
 
 /// The classes of a classifier.
