@@ -45,6 +45,8 @@ fn constant(input: &ValueInfoProto, value: &Fixed) -> Result<Val, Fault> {
         Fixed::Tensor(t) => &t.dims,
         Fixed::Numbers { dims, .. } => dims,
     };
+    // Data sets often hold scalars as lists of one.
+    let dims = if shape.dim.is_empty() && dims.iter().all(|d| *d == 1) { &vec![] } else { dims };
     let sizes = dims.iter().map(|d| i64::try_from(*d)).collect::<Result<Vec<_>, _>>().map_err(|_| bad("it is too large".into()))?;
     let fits = |(d, size): (&crate::proto::Dimension, &i64)| match d.value {
         Some(DimValue::DimValue(v)) if v >= 0 => v == *size,
@@ -55,7 +57,7 @@ fn constant(input: &ValueInfoProto, value: &Fixed) -> Result<Val, Fault> {
         return Err(bad(format!("its shape is {sizes:?}, but the model says [{}]", want.join(", "))));
     }
     let tensor = match value {
-        Fixed::Tensor(t) => t.clone(),
+        Fixed::Tensor(t) => Tensor { dims: dims.clone(), ..t.clone() },
         Fixed::Numbers { numbers, .. } => {
             if let Some(x) = numbers.iter().find(|x| !holds(dtype, x)) {
                 return Err(bad(format!("{} is no {dtype}", shown(x))));
