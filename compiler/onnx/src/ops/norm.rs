@@ -1,6 +1,5 @@
 //! Normalisations and softmax, and Dropout, which does nothing when nobody trains.
 
-use crate::diag::{Code, Fault};
 use crate::import::call::{Call, Got, Out, dtype_number, operand, unsupported_use};
 use crate::import::compose::wide;
 use crate::import::value::{Elem, Val};
@@ -240,9 +239,11 @@ pub fn dropout(c: &mut Call) -> Out {
         Some(t) => c.sizes(&t, "whether it trains")?.iter().any(|v| !v.is(0)),
     };
     if training {
-        let unknown = || Fault::new(Code::DataDependentShape, "the ratio must be known when compiling, but depends on data");
-        let ratio = c.opt(1).map_or(Some(vec![ratio]), |r| r.const_floats()).ok_or_else(unknown)?;
-        if ratio.iter().any(|r| *r != 0.0) {
+        let ratio = match c.opt(1) {
+            Some(r) => c.const_float(&r, "the ratio")?,
+            None => ratio,
+        };
+        if ratio != 0.0 {
             return Err(unsupported_use("training mode is not supported").help("export the model for inference (model.eval())"));
         }
     }
