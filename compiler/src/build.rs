@@ -6,7 +6,7 @@ use crate::passes;
 use crate::pipeline::{CompileError, OptLevel, Options, Stage, Weights, bug, refuse, sound};
 use crate::problem::Problem;
 use crate::progress::Report;
-use odc_ir::core::Unary;
+use odc_ir::core::{Func, Level, Module, Unary};
 use odc_ir::program::{Kernel, Program, verify_program};
 use odc_ir::{graph, loops, tensor};
 use odc_passes::plan::{PlanOptions, SplitError};
@@ -79,9 +79,9 @@ impl Build {
 }
 
 /// What a GPU cannot run: it would have to wait for the number before it knows what to dispatch.
-fn sizes_from_data(graph: &graph::Module) -> Vec<Problem> {
-    let said = graph.main().into_iter().flat_map(|f| f.sizes().map(move |s| (f, s)));
-    let problem = |(f, (v, size)): (&graph::Func, (_, _))| {
+fn sizes_from_data<L: Level>(module: &Module<L>) -> Vec<Problem> {
+    let said = module.main().into_iter().flat_map(|f| f.sizes().map(move |s| (f, s)));
+    let problem = |(f, (v, size)): (&Func<L>, (_, _))| {
         let by = f.body.ops.iter().find(|o| o.results.contains(&v)).map_or_else(String::new, |o| o.loc.to_string());
         let size: odc_ir::core::Dim = size;
         Problem::new("ODC0313", format!("the size {size} depends on data, which GPU programs do not support"))
@@ -103,6 +103,7 @@ pub(crate) fn program(dispatches: &tensor::Module, machine: &Machine, report: Re
             plan::plan(dispatches, kernels).map_err(unplanned)
         }
         Machine::Gpu(gpu) => {
+            refuse(sizes_from_data(dispatches))?;
             legalise(dispatches, &mut kernels, gpu, report)?;
             report("planning memory", 0, 0);
             let mut program = plan::plan_with(dispatches, kernels, &PlanOptions::GPU).map_err(unplanned)?;

@@ -86,6 +86,8 @@ fn others() -> Vec<Case> {
         case("cast", &["f32[n]"], "f16[n]").at(&[&[("n", 5)], &[("n", 0)]]),
         case("cast", &["i64[4]"], "u8[4]"),
         case("cast", &["bool[4]"], "f32[4]"),
+        case("bitcast", &["f32[n]"], "i32[n]").at(&[&[("n", 5)], &[("n", 0)]]),
+        case("bitcast", &["i8[4]"], "u8[4]"),
         case("leaky_relu {alpha = 0.1}", &["f32[9]"], "f32[9]"),
         case("leaky_relu {alpha = 0.1}", &["f16[9]"], "f16[9]"),
         case("elu {alpha = 1.5}", &["f32[9]"], "f32[9]"),

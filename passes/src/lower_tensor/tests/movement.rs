@@ -59,6 +59,11 @@ fn positions() -> Vec<Case> {
 
 fn picks() -> Vec<Case> {
     vec![
+        case("suppress", &["f32[1, 5, 4]", "f32[1, 2, 5]", "f32[]", "f32[]"], "i64[1, 2, 5]")
+            .fill(0, Fill::Values(&[0.0, 0.0, 4.0, 4.0, 0.0, 0.0, 4.0, 3.0, 5.0, 5.0, 6.0, 6.0, 1.0, 0.0, 4.0, 4.0, 5.0, 5.0, 6.0, 7.0]))
+            .fill(1, Fill::Values(&[0.5, 0.75, 0.625, 0.5, 0.0625]))
+            .fill(2, Fill::Values(&[0.5]))
+            .fill(3, Fill::Values(&[0.125])),
         case("gather {axis = 0}", &["f32[4, 3]", "i64[n, 2]"], "f32[n, 2, 3]").fill(1, Fill::Ints(-4, 3)).at(&[&[("n", 3)], &[("n", 0)]]),
         case("gather {axis = 1}", &["f32[2, n]", "i32[3]"], "f32[2, 3]").fill(1, Fill::Ints(-4, 3)).at(&[&[("n", 4)], &[("n", 6)]]),
         case("gather {axis = 1}", &["i64[2, 5]", "i64[]"], "i64[2]").fill(1, Fill::Ints(-5, 4)),
