@@ -159,7 +159,7 @@ export function encodeArtifact(model) {
     head.writeBigUInt64LE(BigInt(bytes.length), at + 16);
   });
   head.write("ODCA", 0, "latin1");
-  head.writeUInt32LE(2, 4);
+  head.writeUInt32LE(3, 4);
   head.writeBigUInt64LE(BigInt(end), 8);
   head.writeUInt32LE(parts.length, 16);
   return Buffer.concat(pieces);
