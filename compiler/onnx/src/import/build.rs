@@ -17,6 +17,8 @@ pub struct Build {
     /// Numbers that data decides, and the sizes that they are.
     sizes: Vec<(Dim, Value)>,
     limits: Limits,
+    /// Nodes of bodies, each as often as it was walked.
+    walked: usize,
     frame: Frame,
     /// The functions around the one under construction, the outermost first.
     outer: Vec<Outer>,
@@ -57,7 +59,29 @@ impl Build {
         let mut module = Module::new(name);
         module.symbols = dims.symbols.clone();
         let (frame, outer, bodies) = (Frame::default(), vec![], vec![]);
-        Build { dims, module, func: Func::new("main"), ops: vec![], loc: Loc::none(), frame, outer, bodies, sizes: vec![], limits }
+        Build {
+            dims,
+            module,
+            func: Func::new("main"),
+            ops: vec![],
+            loc: Loc::none(),
+            frame,
+            outer,
+            bodies,
+            sizes: vec![],
+            limits,
+            walked: 0,
+        }
+    }
+
+    /// Bodies in bodies are walked again and again: together they have a bound.
+    pub fn walk(&mut self, nodes: usize) -> Result<(), Fault> {
+        self.walked = self.walked.saturating_add(nodes).saturating_add(1);
+        if self.walked <= self.limits.nodes {
+            return Ok(());
+        }
+        let why = format!("branches and loops in each other come to more than {} nodes", self.limits.nodes);
+        Err(Fault::new(Code::Limit, why).help("raise the limit with --limit nodes=N, or export the model with fewer nested loops"))
     }
 
     /// The size that `count` (an i64, one element) says, at most `most`.

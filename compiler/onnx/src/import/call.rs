@@ -184,6 +184,7 @@ impl Call<'_, '_> {
     }
     /// The results of a subgraph, built here.
     pub fn subgraph(&mut self, graph: &GraphProto, args: &[Val]) -> Out {
+        self.build.walk(graph.node.len())?;
         self.subgraphs.run(self.build, graph, args)
     }
     /// `x` backwards along one axis.

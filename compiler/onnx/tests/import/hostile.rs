@@ -1,7 +1,7 @@
 //! Models that contradict themselves or ask for too much, a few of each kind: typed errors, whatever else is in them.
 
-use crate::net::{Net, floats, ints, list, node};
-use odc_onnx::proto::{DataType, FunctionProto, OperatorSetIdProto, TensorProto};
+use crate::net::{Net, attr, floats, ints, list, node};
+use odc_onnx::proto::{AttributeProto, AttributeType, DataType, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto};
 use odc_onnx::{Code, Limits};
 
 fn relu(dims: &[&str]) -> Net {
@@ -96,6 +96,40 @@ fn limits_and_how_to_raise_them() {
     // No element takes part in it, however long the step.
     let far = vec![ints("s", &[0]), ints("e", &[i64::MAX]), ints("a", &[0]), ints("t", &[i64::MAX])];
     assert_eq!(with("Slice", &["3"], far, vec![]).result(), "f32[1]");
+}
+
+/// `v = v + v` a million times, in as many loops around each other.
+fn loops(depth: usize) -> Vec<NodeProto> {
+    if depth == 0 {
+        return vec![node("Add", &["v0", "v0"], &["out0"], vec![])];
+    }
+    let at = |name: &str, k: usize| format!("{name}{k}");
+    let (value, out, inner) = (at("v", depth), at("out", depth), depth - 1);
+    let port = |name: String, ty, dims: &[&str]| Net::new(17).typed(&name, ty, dims).graph().input.remove(0);
+    let flag = |name| port(at(name, depth), DataType::Bool, &[]);
+    let vector = |name| port(at(name, inner), DataType::Float, &["2"]);
+    let mut body = GraphProto { node: loops(inner), ..Default::default() };
+    body.node.push(node("Identity", &[&at("go", depth)], &[&at("on", depth)], vec![]));
+    body.input = vec![port(at("i", depth), DataType::Int64, &[]), flag("go"), vector("v")];
+    body.output = vec![flag("on"), vector("out")];
+    let body = AttributeProto { g: Some(body), ..attr("body", AttributeType::Graph) };
+    vec![node("Loop", &["trips", "", &value], &[&out], vec![body])]
+}
+
+#[test]
+fn loops_in_loops_are_bounded_together() {
+    let net = |depth| {
+        let mut n = Net::new(17).input("v1", &["2"]).weights([TensorProto { dims: vec![], ..ints("trips", &[1_000_000]) }]).output("out1");
+        if depth > 1 {
+            n = Net::new(17).input(&format!("v{depth}"), &["2"]).weights(n.graph().initializer.clone()).output(&format!("out{depth}"));
+        }
+        n.graph().node = loops(depth);
+        n
+    };
+    assert_eq!(net(1).result(), "f32[2]");
+    for depth in [4, 12] {
+        assert!(net(depth).codes().contains(&Code::Limit), "{depth}");
+    }
 }
 
 #[test]
