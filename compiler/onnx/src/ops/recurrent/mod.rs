@@ -5,7 +5,6 @@ mod activation;
 mod cell;
 
 use super::control::{Form, Given, build};
-use super::quant::dequantize;
 use crate::attrs::bad;
 use crate::import::call::{Call, Got, Out, operand, unsupported_use};
 use crate::import::value::Val;
@@ -15,40 +14,13 @@ use odc_ir::core::{DType, Dim, TensorType};
 use odc_ir::graph::{BinaryFn, Op};
 
 pub fn lstm(c: &mut Call) -> Out {
-    given(c, Cell::Lstm)
+    recurrent(c, Cell::Lstm)
 }
 pub fn gru(c: &mut Call) -> Out {
-    given(c, Cell::Gru)
+    recurrent(c, Cell::Gru)
 }
 pub fn rnn(c: &mut Call) -> Out {
-    given(c, Cell::Rnn)
-}
-
-fn given(c: &mut Call, cell: Cell) -> Out {
-    let (w, r) = (c.input(1)?, c.input(2)?);
-    recurrent(c, cell, w, r)
-}
-
-/// com.microsoft's LSTM over weights of 8 bits, `[directions, input, rows]`. ONNX Runtime also rounds inputs and states to 8 bits, for its
-/// kernels' sake; here they keep their precision.
-pub fn dynamic_quantize_lstm(c: &mut Call) -> Out {
-    let mut both = vec![];
-    for (k, at) in [(1, 8), (2, 10)] {
-        let (w, scale, zero) = (c.input(k)?, c.input(at)?, c.opt(at + 1));
-        // One scale a direction, or one a row of it.
-        let spread = |c: &mut Call, v: &Val| {
-            let mut shape = v.shape().to_vec();
-            shape.insert(shape.len().min(1), Dim::ONE);
-            shape.resize(3, Dim::ONE);
-            c.reshape(v, shape)
-        };
-        let scale = spread(c, &scale)?;
-        let zero = zero.map(|z| spread(c, &z)).transpose()?;
-        let w = dequantize(c, &w, &scale, zero.as_ref(), scale.dtype())?;
-        both.push(c.transpose(&w, vec![0, 2, 1])?);
-    }
-    let [w, r] = <[Val; 2]>::try_from(both).map_err(|_| operand("has no weights"))?;
-    recurrent(c, Cell::Lstm, w, r)
+    recurrent(c, Cell::Rnn)
 }
 
 /// What all directions share.
@@ -67,10 +39,11 @@ struct Layer {
 /// `[time, batch, hidden]`, if asked for, and the last states `[batch, hidden]`.
 type Results = (Option<Val>, Vec<Val>);
 
-fn recurrent(c: &mut Call, cell: Cell, w: Val, r: Val) -> Out {
+fn recurrent(c: &mut Call, cell: Cell) -> Out {
     c.attrs.ignore(&["output_sequence"]);
     let batch_first = c.attrs.flag("layout", false)?;
     let mut x = c.input(0)?;
+    let (w, r) = (c.input(1)?, c.input(2)?);
     if x.rank() != 3 || w.rank() != 3 || r.rank() != 3 {
         return Err(operand(format!("needs tensors of 3 axes, has {}, {} and {}", x.ty, w.ty, r.ty)));
     }
