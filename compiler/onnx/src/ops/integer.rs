@@ -103,8 +103,15 @@ fn of_matrix(c: &mut Call, v: &Val, x: &Val, row: bool) -> Got<Val> {
     along(c, v, rank, if row { rank.saturating_sub(2) } else { rank - 1 })
 }
 
-/// `(a - a_zero) * (b - b_zero)` as matrices: i32, or f32 where that is exact.
-pub fn matmul(c: &mut Call, a: &Val, a_zero: Option<&Val>, b: &Val, b_zero: Option<&Val>) -> Got<Val> {
+/// The right operand of a product less its zero point, in the type that keeps sums exact.
+pub struct Right {
+    b: Val,
+    /// The depth and in how many parts it is summed in f32; `None`: all of it in i32.
+    split: Option<(usize, usize)>,
+}
+
+/// `b - b_zero` for products with what is like `a`.
+pub fn right(c: &mut Call, a: (&Val, Option<&Val>), b: &Val, b_zero: Option<&Val>) -> Got<Right> {
     let static_b = b.ty.static_shape();
     let rows = static_b.as_deref().and_then(|s| {
         let size = |d: &i64| usize::try_from(*d).ok();
@@ -113,26 +120,39 @@ pub fn matmul(c: &mut Call, a: &Val, a_zero: Option<&Val>, b: &Val, b_zero: Opti
         let (n, k) = (size(n)?, size(k)?);
         Some(Rows { results: n, depth: k, strides: (1, n), batches: batch.iter().map(size).product::<Option<usize>>()? })
     });
-    let split = rows.as_ref().and_then(|r| Some((r.depth, parts((a, a_zero), (b, b_zero), r, 1)?)));
-    let a_point = a_zero.map(|z| of_matrix(c, z, a, true)).transpose()?;
-    let b_point = b_zero.map(|z| of_matrix(c, z, b, false)).transpose()?;
-    let Some((depth, parts)) = split else {
-        let (a, b) = (wide(c, a, a_point.as_ref())?, wide(c, b, b_point.as_ref())?);
-        return c.product(&a, &b);
+    let split = rows.as_ref().and_then(|r| Some((r.depth, parts(a, (b, b_zero), r, 1)?)));
+    let point = b_zero.map(|z| of_matrix(c, z, b, false)).transpose()?;
+    let b = if split.is_some() { centred(c, b, point.as_ref())? } else { wide(c, b, point.as_ref())? };
+    Ok(Right { b, split })
+}
+
+/// `(a - a_zero) * b` as matrices: i32, or f32 where that is exact.
+pub fn times(c: &mut Call, a: &Val, a_zero: Option<&Val>, right: &Right) -> Got<Val> {
+    let point = a_zero.map(|z| of_matrix(c, z, a, true)).transpose()?;
+    let b = &right.b;
+    let Some((depth, parts)) = right.split else {
+        let a = wide(c, a, point.as_ref())?;
+        return c.product(&a, b);
     };
-    let (a, b) = (centred(c, a, a_point.as_ref())?, centred(c, b, b_point.as_ref())?);
+    let a = centred(c, a, point.as_ref())?;
     if parts == 1 {
-        return c.product(&a, &b);
+        return c.product(&a, b);
     }
     let step = depth.div_ceil(parts);
     let mut sums = vec![];
     for at in (0..depth).step_by(step.max(1)) {
         let (start, n) = (Dim::from(at as i64), Dim::from(step.min(depth - at) as i64));
         let left = c.part(&a, a.rank().saturating_sub(1), start.clone(), n.clone())?;
-        let right = c.part(&b, b.rank().saturating_sub(2), start, n)?;
+        let right = c.part(b, b.rank().saturating_sub(2), start, n)?;
         sums.push(c.product(&left, &right)?);
     }
     summed(c, sums)
+}
+
+/// `(a - a_zero) * (b - b_zero)` as matrices: i32, or f32 where that is exact.
+pub fn matmul(c: &mut Call, a: &Val, a_zero: Option<&Val>, b: &Val, b_zero: Option<&Val>) -> Got<Val> {
+    let right = right(c, (a, a_zero), b, b_zero)?;
+    times(c, a, a_zero, &right)
 }
 
 /// The convolution that the node describes, of `x - x_zero` and `w - w_zero`: i32, or f32 where that is exact.

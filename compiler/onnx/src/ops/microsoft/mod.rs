@@ -10,8 +10,8 @@ mod qlinear;
 
 pub use norm::simplified;
 
-use super::quant;
 use super::row::*;
+use super::{quant, recurrent};
 
 rows! {
     "Attention" ANY..NOW (2, 7) attention::projected;
@@ -19,6 +19,7 @@ rows! {
     "BiasSplitGelu" ANY..NOW (2, 2) fused::bias_split_gelu;
     "DequantizeLinear" ANY..NOW (2, 3) quant::dequantize_linear;
     "DynamicQuantizeMatMul" ANY..NOW (3, 5) qlinear::dynamic_quantize_matmul;
+    "DynamicQuantizeLSTM" ANY..NOW (12, 12) recurrent::dynamic_quantize_lstm;
     "EmbedLayerNormalization" ANY..NOW (7, 9) norm::embed_layer;
     "FastGelu" ANY..NOW (1, 2) activation::fast_gelu;
     "FusedConv" ANY..NOW (2, 4) fused::conv;

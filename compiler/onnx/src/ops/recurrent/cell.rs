@@ -1,6 +1,7 @@
 //! One step of each kind of cell, as ONNX states it.
 
 use super::activation::Activation;
+use super::matrix::Matrix;
 use crate::import::call::{Call, Got, operand};
 use crate::import::value::Val;
 use odc_ir::core::Dim;
@@ -15,10 +16,10 @@ pub enum Cell {
 
 /// What a direction has.
 pub struct Weights {
-    /// `[gates * hidden, input]`
-    pub w: Val,
-    /// `[gates * hidden, hidden]`
-    pub r: Val,
+    /// Of the input.
+    pub w: Matrix,
+    /// Of the state.
+    pub r: Matrix,
     /// Of the input and of the state.
     pub bias: Option<[Val; 2]>,
     /// `[3 * hidden]`: input, output, forget.
@@ -28,6 +29,8 @@ pub struct Weights {
     pub reset_after: bool,
     /// LSTM: the forget gate is one minus the input gate.
     pub coupled: bool,
+    /// LSTM: what is added when both products are.
+    pub late_bias: Option<Val>,
     pub activations: Vec<Activation>,
 }
 
@@ -61,19 +64,13 @@ impl Cell {
             (Cell::Lstm, [h, cell]) => lstm(c, w, h, cell, x),
             (Cell::Gru, [h]) => Ok(vec![gru(c, w, h, x)?]),
             (Cell::Rnn, [h]) => {
-                let r = product(c, h, &w.r)?;
+                let r = w.r.product(c, h)?;
                 let sum = c.binary(BinaryFn::Add, x, &r)?;
                 Ok(vec![w.activate(c, 0, &sum)?])
             }
             _ => Err(operand("has other states than its kind")),
         }
     }
-}
-
-/// `h · rᵀ`
-fn product(c: &mut Call, h: &Val, r: &Val) -> Got<Val> {
-    let shape = vec![h.shape()[0].clone(), r.shape()[0].clone()];
-    c.emit(Op::Einsum { equation: "bh,gh->bg".into() }, &[h, r], h.dtype(), shape)
 }
 
 /// Gate `k` of `[batch, gates * hidden]`, or of `[gates * hidden]`.
@@ -116,8 +113,11 @@ impl Weights {
 
 fn lstm(c: &mut Call, w: &Weights, h: &Val, cell: &Val, x: &Val) -> Got<Vec<Val>> {
     let hidden = h.shape()[1].clone();
-    let r = product(c, h, &w.r)?;
-    let all = c.binary(BinaryFn::Add, x, &r)?;
+    let r = w.r.product(c, h)?;
+    let mut all = c.binary(BinaryFn::Add, x, &r)?;
+    if let Some(bias) = &w.late_bias {
+        all = c.binary(BinaryFn::Add, &all, bias)?;
+    }
     let (i, o) = (gate(c, &all, 0, &hidden)?, gate(c, &all, 1, &hidden)?);
     let (f, g) = (gate(c, &all, 2, &hidden)?, gate(c, &all, 3, &hidden)?);
     let i = w.peep(c, 0, i, cell)?;
@@ -142,16 +142,16 @@ fn lstm(c: &mut Call, w: &Weights, h: &Val, cell: &Val, x: &Val) -> Got<Vec<Val>
 fn gru(c: &mut Call, w: &Weights, h: &Val, x: &Val) -> Got<Val> {
     let hidden = h.shape()[1].clone();
     let two = &hidden * 2;
-    let r_gates = c.part(&w.r, 0, Dim::ZERO, two.clone())?;
-    let r_hidden = c.part(&w.r, 0, two.clone(), hidden.clone())?;
+    let r_gates = w.r.rows(c, Dim::ZERO, two.clone())?;
+    let r_hidden = w.r.rows(c, two.clone(), hidden.clone())?;
     let x_gates = c.part(x, 1, Dim::ZERO, two)?;
     let x_hidden = gate(c, x, 2, &hidden)?;
-    let p = product(c, h, &r_gates)?;
+    let p = r_gates.product(c, h)?;
     let gates = c.binary(BinaryFn::Add, &x_gates, &p)?;
     let gates = w.activate(c, 0, &gates)?;
     let (z, r) = (gate(c, &gates, 0, &hidden)?, gate(c, &gates, 1, &hidden)?);
     let from_state = if w.reset_after {
-        let mut p = product(c, h, &r_hidden)?;
+        let mut p = r_hidden.product(c, h)?;
         if let Some([_, b]) = &w.bias {
             let b = gate(c, b, 2, &hidden)?;
             p = c.binary(BinaryFn::Add, &p, &b)?;
@@ -159,7 +159,7 @@ fn gru(c: &mut Call, w: &Weights, h: &Val, x: &Val) -> Got<Val> {
         c.binary(BinaryFn::Mul, &r, &p)?
     } else {
         let seen = c.binary(BinaryFn::Mul, &r, h)?;
-        product(c, &seen, &r_hidden)?
+        r_hidden.product(c, &seen)?
     };
     let new = c.binary(BinaryFn::Add, &x_hidden, &from_state)?;
     let new = w.activate(c, 1, &new)?;

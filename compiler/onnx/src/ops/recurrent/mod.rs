@@ -3,6 +3,7 @@
 
 mod activation;
 mod cell;
+mod matrix;
 
 use super::control::{Form, Given, build};
 use crate::attrs::bad;
@@ -10,17 +11,22 @@ use crate::import::call::{Call, Got, Out, operand, unsupported_use};
 use crate::import::value::Val;
 use activation::Activation;
 use cell::{Cell, Weights};
+use matrix::Matrix;
 use odc_ir::core::{DType, Dim, TensorType};
 use odc_ir::graph::{BinaryFn, Op};
 
 pub fn lstm(c: &mut Call) -> Out {
-    recurrent(c, Cell::Lstm)
+    recurrent(c, Cell::Lstm, false)
 }
 pub fn gru(c: &mut Call) -> Out {
-    recurrent(c, Cell::Gru)
+    recurrent(c, Cell::Gru, false)
 }
 pub fn rnn(c: &mut Call) -> Out {
-    recurrent(c, Cell::Rnn)
+    recurrent(c, Cell::Rnn, false)
+}
+/// An LSTM whose weights are codes, each matrix the other way round.
+pub fn dynamic_quantize_lstm(c: &mut Call) -> Out {
+    recurrent(c, Cell::Lstm, true)
 }
 
 /// What all directions share.
@@ -39,7 +45,7 @@ struct Layer {
 /// `[time, batch, hidden]`, if asked for, and the last states `[batch, hidden]`.
 type Results = (Option<Val>, Vec<Val>);
 
-fn recurrent(c: &mut Call, cell: Cell) -> Out {
+fn recurrent(c: &mut Call, cell: Cell, codes: bool) -> Out {
     c.attrs.ignore(&["output_sequence"]);
     let batch_first = c.attrs.flag("layout", false)?;
     let mut x = c.input(0)?;
@@ -56,22 +62,23 @@ fn recurrent(c: &mut Call, cell: Cell) -> Out {
         &[("forward", &[false][..]), ("reverse", &[true][..]), ("bidirectional", &[false, true][..])],
     )?;
     let directions = Dim::from(backwards.len() as i64);
-    let hidden = r.shape()[2].clone();
+    let (gates_at, size_at) = if codes { (2, 1) } else { (1, 2) };
+    let hidden = r.shape()[size_at].clone();
     if let Some(n) = c.attrs.int("hidden_size")? {
         c.equal(&hidden, &Dim::from(n), "hidden_size")?;
     }
     let gates = &hidden * cell.gates();
     for v in [&w, &r] {
         c.equal(&v.shape()[0], &directions, "directions")?;
-        c.equal(&v.shape()[1], &gates, "rows of the weights")?;
+        c.equal(&v.shape()[gates_at], &gates, "rows of the weights")?;
     }
-    c.equal(&w.shape()[2], &x.shape()[2], "the size of an input")?;
+    c.equal(&w.shape()[size_at], &x.shape()[2], "the size of an input")?;
     let (time, batch) = (x.shape()[0].clone(), x.shape()[1].clone());
     let layer = Layer { cell, lengths: lengths(c, &time)?, time, batch, hidden, all_steps: c.has_output(0), x };
     let mut activations = Activation::list(c, cell.activations(), backwards.len())?.into_iter();
     let mut done: Vec<Results> = vec![];
     for (k, reverse) in backwards.iter().enumerate() {
-        let weights = weights(c, cell, k, [&w, &r])?;
+        let weights = weights(c, cell, k, codes)?;
         let weights = Weights { activations: activations.by_ref().take(cell.activations().len()).collect(), ..weights };
         let mut initial = vec![state(c, 5, k, batch_first, &layer)?];
         if cell == Cell::Lstm {
@@ -136,12 +143,15 @@ fn of_direction(c: &mut Call, v: &Val, k: usize, axis: usize, rank: usize) -> Go
     c.reshape(&part, shape)
 }
 
-fn weights(c: &mut Call, cell: Cell, k: usize, [w, r]: [&Val; 2]) -> Got<Weights> {
-    let (w, r) = (of_direction(c, w, k, 0, 3)?, of_direction(c, r, k, 0, 3)?);
+fn weights(c: &mut Call, cell: Cell, k: usize, codes: bool) -> Got<Weights> {
+    let (w, r) = match codes {
+        true => (Matrix::codes(c, k, 1, 8)?, Matrix::codes(c, k, 2, 10)?),
+        false => (Matrix::floats(c, k, 1)?, Matrix::floats(c, k, 2)?),
+    };
     let bias = match c.opt(3) {
         Some(b) => {
             let b = of_direction(c, &b, k, 0, 2)?;
-            let half = w.shape()[0].clone();
+            let half = w.width();
             c.equal(&b.shape()[0], &(&half * 2), "the size of the bias")?;
             Some([c.part(&b, 0, Dim::ZERO, half.clone())?, c.part(&b, 0, half.clone(), half)?])
         }
@@ -154,7 +164,7 @@ fn weights(c: &mut Call, cell: Cell, k: usize, [w, r]: [&Val; 2]) -> Got<Weights
     let clip = c.attrs.float("clip")?.map(f64::from).filter(|x| *x > 0.0);
     let reset_after = cell == Cell::Gru && c.attrs.flag("linear_before_reset", false)?;
     let coupled = cell == Cell::Lstm && c.attrs.flag("input_forget", false)?;
-    Ok(Weights { w, r, bias, peepholes, clip, reset_after, coupled, activations: vec![] })
+    Ok(Weights { w, r, bias, peepholes, clip, reset_after, coupled, late_bias: None, activations: vec![] })
 }
 
 /// An initial state `[batch, hidden]`, zero if it is not given.
@@ -178,12 +188,15 @@ fn state(c: &mut Call, input: usize, k: usize, batch_first: bool, layer: &Layer)
 fn direction(c: &mut Call, layer: &Layer, weights: Weights, initial: Vec<Val>, reverse: bool) -> Got<Results> {
     let x = if reverse { backwards(c, layer, &layer.x)? } else { layer.x.clone() };
     // All steps at once: [time, batch, gates].
-    let gates = weights.w.shape()[0].clone();
-    let shape = vec![layer.time.clone(), layer.batch.clone(), gates];
-    let mut inputs = c.emit(Op::Einsum { equation: "tbi,gi->tbg".into() }, &[&x, &weights.w], x.dtype(), shape)?;
+    let mut inputs = weights.w.product(c, &x)?;
+    let mut late_bias = None;
     if let Some(bias) = weights.input_bias(c, &layer.hidden)? {
-        inputs = c.binary(BinaryFn::Add, &inputs, &bias)?;
+        match weights.w.rounds() {
+            true => late_bias = Some(bias),
+            false => inputs = c.binary(BinaryFn::Add, &inputs, &bias)?,
+        }
     }
+    let weights = Weights { late_bias, ..weights };
     let (cell, lengths) = (layer.cell, layer.lengths.clone());
     let step = |c: &mut Call, number: Option<&Val>, states: &[Val], x: &Val| -> Got<(Vec<Val>, Val)> {
         let mut new = cell.step(c, &weights, states, x)?;
