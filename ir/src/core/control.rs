@@ -32,6 +32,7 @@ impl Attr for Callee {
 ///
 /// The body takes the iteration's number (i64), the carried values, the scanned elements and what is captured. It gives a bool
 /// that says whether to go on, if there is a condition; the carried values; and elements that are stacked along a new first axis.
+/// What is stacked has room for all iterations; where it ends early, the rest is not defined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LoopForm {
     pub limit: bool,
@@ -153,9 +154,6 @@ pub fn check_loop<L: Level<Type = TensorType>>(
     given.extend_from_slice(of.captured);
     same(&given, &takes, "what the body gets")?;
     let (carried, stacked) = results.split_at_checked(form.carried).ok_or("it has fewer results than carried values")?;
-    if !stacked.is_empty() && (form.limit || form.condition) {
-        return Err("it may end early, so that the size of what it stacks is not known".into());
-    }
     let mut wanted = vec![];
     if form.condition {
         wanted.push(TensorType::scalar(DType::Bool));
@@ -224,8 +222,11 @@ pub(crate) fn run_loop(
         }
         i += 1;
     }
-    for (t, data) in stacked_types.iter().zip(stacked) {
-        carried.push(Rc::new(TensorValue::new(t.dtype, binding.shape(&t.shape)?, data)?));
+    for (t, mut data) in stacked_types.iter().zip(stacked) {
+        let shape = binding.shape(&t.shape)?;
+        // A value that stands out if it is ever read.
+        data.resize(checked_elements(&shape)?, Scalar::Int(77).cast(DType::I64, t.dtype));
+        carried.push(Rc::new(TensorValue::new(t.dtype, shape, data)?));
     }
     Ok(carried)
 }

@@ -84,6 +84,10 @@ impl Build {
         Err(Fault::new(Code::Limit, why).help("raise the limit with --limit nodes=N, or export the model with fewer nested loops"))
     }
 
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// The size that `count` (an i64, one element) says, at most `most`.
     pub fn count(&mut self, count: &Val, most: &Dim) -> Result<Dim, Fault> {
         if self.frame.id != 0 {

@@ -27,6 +27,8 @@ limits! {
     nodes = 500_000,
     /// How deep functions may call functions.
     call_depth = 32,
+    /// Iterations of a loop that stacks what it computes, where only data says how many there are: room is kept for all.
+    trips = 1024,
     /// Axes of a tensor.
     rank = 64,
     /// Bytes of one tensor.

@@ -1,6 +1,7 @@
 //! If, Loop and Scan. What is known when compiling is decided here: a known condition leaves one branch, a short loop is written
 //! out. The rest becomes `if` and `loop` with bodies as functions.
 
+use super::collect::collect;
 use crate::attrs::bad;
 use crate::diag::{Code, Fault};
 use crate::import::call::{Call, Got, Out, operand, unsupported_use};
@@ -23,7 +24,7 @@ fn known_bool(v: &Val) -> Option<bool> {
 }
 
 /// A tensor of one element as a scalar.
-fn scalar(c: &mut Call, v: &Val, dtype: DType, what: &str) -> Got<Val> {
+pub fn scalar(c: &mut Call, v: &Val, dtype: DType, what: &str) -> Got<Val> {
     if v.dtype() != dtype || !v.shape().iter().all(|d| d.is(1)) {
         return Err(operand(format!("{what} is {}, must be one {dtype}", v.ty)));
     }
@@ -131,13 +132,6 @@ pub fn build(c: &mut Call, form: Form, what: &str, fill: impl FnOnce(&mut Call, 
         results.extend(given.stacked);
         Ok((results, stacked))
     })?;
-    if (limit.is_some() || condition.is_some())
-        && let Some(t) = stacked.first()
-    {
-        let why = format!("how many elements of {t} it collects is only known when it runs");
-        let f = Fault::new(Code::DataDependentShape, why).help("export the model with a known number of iterations");
-        return Err(f.fixable(limit.map_or(vec![], |v| c.build.inputs_behind(&v))));
-    }
     let form = LoopForm { limit: limit.is_some(), condition: condition.is_some(), carried: carried.len(), scanned: scanned.len() };
     let mut operands = vec![];
     for v in limit.iter().chain(&condition).chain(&carried).chain(&scanned) {
@@ -234,7 +228,12 @@ fn rolled(c: &mut Call, body: &GraphProto, limit: Option<Val>, condition: Option
         }
     }
     let form = Form { trips, limit: limit_operand, condition: first, carried: initial.to_vec(), scanned: vec![] };
-    build(c, form, "loop", |c, number, carried, _| given(c, body, Some(number), carried))
+    let stacks = body.output.len() > initial.len() + 1;
+    let fill = |c: &mut Call, number: &Val, carried: &[Val], _: &[Val]| given(c, body, Some(number), carried);
+    if stacks && (form.limit.is_some() || form.condition.is_some()) {
+        return collect(c, form, "loop", fill);
+    }
+    build(c, form, "loop", fill)
 }
 
 /// The body of an ONNX loop in the function under construction; without `number`, for values of these types.

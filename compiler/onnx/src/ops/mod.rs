@@ -4,6 +4,7 @@
 mod attention;
 mod cast;
 mod choose;
+mod collect;
 mod control;
 mod conv;
 mod cumulative;

@@ -1,6 +1,6 @@
 //! Operators of com.microsoft: numbers from ONNX Runtime.
 
-use crate::net::{close, float, int, ramp, run_microsoft};
+use crate::net::{close, float, int, ramp, run_microsoft, text};
 use odc_ir::core::{DType, TensorValue};
 
 fn some(k: usize, shape: &[usize]) -> Option<TensorValue> {
@@ -64,4 +64,20 @@ fn weights_of_four_bits() {
     let attributes = vec![int("K", 24), int("N", 2), int("bits", 4), int("block_size", 16)];
     let y = run_microsoft("MatMulNBits", &inputs, attributes, 1);
     close(&y[0], &[-25.0625, 20.5625, -1.5, 5.0625]);
+}
+
+/// States are rounded to codes in every step, and zero points differ by direction.
+#[test]
+fn lstm_with_codes_as_weights() {
+    let codes = |n: i64, by: i64| (0..n).map(|i| i * by % 256).collect::<Vec<_>>();
+    let mut scales = [0.015; 16];
+    (scales[3], scales[11]) = (0.005, 0.005);
+    let floats = |shape: &[usize], data: &[f32]| Some(TensorValue::from_f32(shape, data).unwrap());
+    let mut inputs = vec![some(0, &[3, 2, 3]), bytes(&[2, 3, 8], &codes(48, 37)), bytes(&[2, 2, 8], &codes(32, 53)), some(1, &[2, 16])];
+    inputs.extend([None, some(2, &[2, 2, 2]), None, None, floats(&[2], &[0.01, 0.02]), bytes(&[2], &[128, 120])]);
+    inputs.extend([floats(&[2, 8], &scales), bytes(&[2, 8], &[130; 16])]);
+    let y = run_microsoft("DynamicQuantizeLSTM", &inputs, vec![text("direction", "bidirectional"), int("hidden_size", 2)], 3);
+    assert_eq!(y[0].shape, [3, 2, 2, 2]);
+    close(&y[1], &[-0.22215, 0.14989, -0.12436, 0.14684, -0.28966, 0.00034, -0.41315, -0.00822]);
+    close(&y[2], &[-0.33457, 0.485, -0.17652, 0.5319, -0.34912, 0.01212, -0.44156, -0.00868]);
 }
