@@ -1,5 +1,5 @@
-//! If, Loop and Scan. What is known when compiling is decided here: a known condition leaves one branch, a short loop is written
-//! out. The rest becomes `if` and `loop` with bodies as functions.
+//! Loop and Scan. What is known when compiling is decided here: a short loop is written out. The rest becomes `loop` with a body that
+//! is a function.
 
 use super::collect::collect;
 use crate::attrs::bad;
@@ -16,7 +16,7 @@ const UNROLLED_NODES: usize = 256;
 const MOST_UNROLLED_NODES: usize = 16384;
 
 /// The one element of a condition, if it is known.
-fn known_bool(v: &Val) -> Option<bool> {
+pub fn known_bool(v: &Val) -> Option<bool> {
     match v.known.as_ref()?.as_slice() {
         [e] => e.as_bool(),
         _ => None,
@@ -31,66 +31,8 @@ pub fn scalar(c: &mut Call, v: &Val, dtype: DType, what: &str) -> Got<Val> {
     c.reshape(v, vec![])
 }
 
-fn graph<'n>(c: &Call<'_, 'n>, name: &str) -> Got<&'n GraphProto> {
+pub fn graph<'n>(c: &Call<'_, 'n>, name: &str) -> Got<&'n GraphProto> {
     c.attrs.graph(name)?.ok_or_else(|| bad(name, "is required"))
-}
-
-/// A subgraph without inputs as a function; its results beside it.
-fn branch(c: &mut Call, what: &str, g: &GraphProto) -> Got<(crate::import::build::Body, Vec<Val>)> {
-    c.body(what, |c| {
-        let results = c.subgraph(g, &[])?;
-        Ok((results.clone(), results))
-    })
-}
-
-pub fn if_(c: &mut Call) -> Out {
-    let condition = c.input(0)?;
-    let (then, otherwise) = (graph(c, "then_branch")?, graph(c, "else_branch")?);
-    if let Some(flag) = known_bool(&condition) {
-        return c.subgraph(if flag { then } else { otherwise }, &[]);
-    }
-    let condition = scalar(c, &condition, DType::Bool, "the condition")?;
-    let mark = c.subgraphs.mark();
-    let behind = c.build.inputs_behind(&condition);
-    let facts = c.build.dims.facts.clone();
-    let mut both = branch(c, "then", then).and_then(|a| Ok((a, branch(c, "else", otherwise)?)));
-    if c.build.dims.learnt && !behind.is_empty() {
-        // What only one branch needs of the sizes must not bind the other one.
-        (c.build.dims.facts, c.build.dims.learnt) = (facts, false);
-        c.subgraphs.rollback(mark);
-        both = Err(Fault::new(Code::DataDependentShape, "its branches want other sizes than the rest of the model"));
-    }
-    let ((mut a, ours), (mut b, theirs)) = match both {
-        Ok(both) => both,
-        // With a known condition one branch would do.
-        Err(f) => return Err(fixable(c, mark, &[&condition], f)),
-    };
-    let differ = |why: String| {
-        let f = Fault::new(Code::DataDependentShape, why);
-        f.help("export the model so that both branches give the same shapes, or make the condition known")
-    };
-    if ours.len() != theirs.len() {
-        return Err(differ(format!("its branches give {} and {} results", ours.len(), theirs.len())));
-    }
-    for (k, (x, y)) in ours.iter().zip(&theirs).enumerate() {
-        let same = x.dtype() == y.dtype() && x.rank() == y.rank();
-        let same = same && x.shape().iter().zip(y.shape()).all(|(p, q)| c.build.dims.simplify(p) == c.build.dims.simplify(q));
-        if !same {
-            let f = differ(format!("its branches give {} and {} as result {k}, and which one runs depends on data", x.ty, y.ty));
-            return Err(f.fixable(c.build.inputs_behind(&condition)));
-        }
-    }
-    c.build.same_captures(&mut a, &mut b);
-    let mut operands = vec![c.build.value(&condition)?];
-    operands.extend(&a.captured);
-    let types = a.results.clone();
-    let results = c.build.call(Op::If { then: a.name, otherwise: b.name }, operands, types)?;
-    // What both branches know alike is known.
-    let known = |(r, (x, y)): (Val, (&Val, &Val))| match (&x.known, &y.known) {
-        (Some(p), Some(q)) if p == q => Val::known(x.ty.clone(), p.to_vec()),
-        _ => r,
-    };
-    Ok(results.into_iter().zip(ours.iter().zip(&theirs)).map(known).collect())
 }
 
 /// A loop to build.
@@ -190,7 +132,7 @@ pub fn loop_(c: &mut Call) -> Out {
 }
 
 /// Says of the problems after `mark`, and of `fault`, that they may go away with these operands known.
-fn fixable(c: &mut Call, mark: usize, operands: &[&Val], fault: Fault) -> Fault {
+pub fn fixable(c: &mut Call, mark: usize, operands: &[&Val], fault: Fault) -> Fault {
     let unknown = operands.iter().filter(|v| v.known.is_none());
     let behind: Vec<String> = unknown.flat_map(|v| c.build.inputs_behind(v)).collect();
     let problems = c.subgraphs.rollback(mark);

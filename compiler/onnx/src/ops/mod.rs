@@ -2,6 +2,7 @@
 //! operations. Files are by family; `adding an op` is a row here and a function there.
 
 mod attention;
+mod branch;
 mod cast;
 mod choose;
 mod collect;
@@ -127,7 +128,7 @@ rows! {
     "HardSwish" 14..NOW (1, 1) elementwise::hard_swish;
     "Hardmax" ANY..NOW (1, 1) matrix::hardmax;
     "Identity" ANY..NOW (1, 1) shape::identity;
-    "If" ANY..NOW (1, 1) control::if_;
+    "If" ANY..NOW (1, 1) branch::if_;
     "ImageDecoder" 20..NOW (1, 1) refused::image_decoder;
     "InstanceNormalization" ANY..NOW (3, 3) norm::instance_norm;
     "IsInf" 10..NOW (1, 1) elementwise::is_inf;

@@ -1,9 +1,9 @@
 //! Sizes that data decides: symbols with bounds, and results that say their values.
 
-use crate::net::{Net, floats, int, one};
+use crate::net::{Net, attr, floats, int, ints, node, one, value};
 use odc_ir::core::{DType, Scalar, TensorValue};
 use odc_ir::graph::interp;
-use odc_onnx::proto::DataType;
+use odc_onnx::proto::{AttributeProto, AttributeType, DataType, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 fn run(net: &Net, x: &[f32]) -> Vec<Vec<f64>> {
     let x = TensorValue::from_f32(&[x.len()], x).unwrap();
@@ -54,4 +54,54 @@ fn counts_that_must_be_sizes_are_checked() {
     assert_eq!(run(&[-1.0, 5.0, 7.0]).unwrap()[0].to_f32(), [6.0, 9.0]);
     let e = run(&[-1.0, 5.0, -7.0]).unwrap_err().to_string();
     assert!(e.contains('2') && e.contains('1'), "{e}");
+}
+
+fn graph(name: &str, nodes: Vec<NodeProto>, inputs: &[ValueInfoProto], outputs: &[&str]) -> AttributeProto {
+    let output = outputs.iter().map(|o| ValueInfoProto { name: Some(o.to_string()), ..Default::default() }).collect();
+    let g = GraphProto { name: Some("g".into()), node: nodes, input: inputs.to_vec(), output, ..Default::default() };
+    AttributeProto { g: Some(g), ..attr(name, AttributeType::Graph) }
+}
+
+/// A loop that doubles its value while it is below 100, and keeps what it had.
+fn doubling(limit: i64) -> Net {
+    let body = vec![
+        node("Add", &["v", "v"], &["w"], vec![]),
+        node("ReduceMax", &["w"], &["m"], vec![int("keepdims", 0)]),
+        node("Less", &["m", "top"], &["more"], vec![]),
+        node("Identity", &["m"], &["kept"], vec![]),
+    ];
+    let inputs = [value("i", DataType::Int64, &[]), value("go", DataType::Bool, &[]), value("v", DataType::Float, &["n"])];
+    let body = graph("body", body, &inputs, &["more", "w", "kept"]);
+    let trips = TensorProto { dims: vec![], ..ints("trips", &[limit]) };
+    let net = Net::new(17).input("x", &["n"]).weights([floats("top", &[], &[100.0]), trips]);
+    net.node("Loop", &["trips", "", "x"], &["last", "all"], vec![body]).output("all").output("last")
+}
+
+#[test]
+fn loops_that_end_early_collect_as_many_as_there_were() {
+    let net = doubling(50);
+    let m = net.module();
+    assert_eq!(m.main().unwrap().ty(m.main().unwrap().body.yields[0]).to_string(), "f32[u0]");
+    assert_eq!(run(&net, &[3.0, 20.0]), [vec![40.0, 80.0, 160.0], vec![24.0, 160.0]]);
+    assert_eq!(run(&doubling(2), &[3.0, 20.0])[0], [40.0, 80.0]);
+    // As long as it takes, but not longer than there is room.
+    let mut net = doubling(i64::MAX);
+    net.options.limits.trips = 4;
+    assert_eq!(run(&net, &[10.0])[0], [20.0, 40.0, 80.0, 160.0]);
+    let x = TensorValue::from_f32(&[1], &[5.0]).unwrap();
+    let e = interp::run(&net.module(), &[("x".into(), x)]).unwrap_err().to_string();
+    assert!(e.contains("0..4"), "{e}");
+}
+
+/// Both are computed where data decides sizes in one of them.
+#[test]
+fn branches_of_different_sizes() {
+    let then = graph("then_branch", vec![node("NonZero", &["x"], &["a"], vec![])], &[], &["a"]);
+    let other = graph("else_branch", vec![node("Identity", &["none"], &["b"], vec![])], &[], &["b"]);
+    let none = TensorProto { dims: vec![1, 2], ..ints("none", &[8, 9]) };
+    let net = Net::new(17).input("x", &["n"]).weights([floats("zero", &[], &[0.0]), none]);
+    let net = net.node("ReduceSum", &["x"], &["s"], vec![int("keepdims", 0)]).node("Greater", &["s", "zero"], &["c"], vec![]);
+    let net = net.node("If", &["c"], &["y"], vec![then, other]).output("y");
+    assert_eq!(run(&net, &[0.0, 2.0, 0.0, 1.0, 1.0]), [[1.0, 3.0, 4.0]]);
+    assert_eq!(run(&net, &[-1.0, 0.0, 0.0]), [[8.0, 9.0]]);
 }

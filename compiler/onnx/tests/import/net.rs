@@ -18,7 +18,7 @@ fn strings(v: &[&str]) -> Vec<String> {
     v.iter().map(|s| s.to_string()).collect()
 }
 
-fn value(name: &str, ty: DataType, dims: &[&str]) -> ValueInfoProto {
+pub fn value(name: &str, ty: DataType, dims: &[&str]) -> ValueInfoProto {
     let dim = |d: &&str| {
         let value = match d.parse::<i64>() {
             Ok(v) => DimValue::DimValue(v),
