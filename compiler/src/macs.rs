@@ -1,6 +1,7 @@
-//! Multiply-adds that a model asks for, whatever a compiler makes of them: matrix products, convolutions and einsums.
+//! Multiply-adds that a model asks for, whatever a compiler makes of them: matrix products, convolutions and einsums. A loop counts as often as
+//! it runs at most, or once if only data ends it; of a branch the larger way counts.
 
-use odc_ir::core::{Dim, Sym};
+use odc_ir::core::{Callee, Dim, Sym};
 use odc_ir::graph::{Func, Module, Op, Operation};
 use std::collections::BTreeMap;
 
@@ -8,17 +9,34 @@ use std::collections::BTreeMap;
 pub fn count(m: &Module, inputs: &[(String, Vec<usize>)]) -> Option<u64> {
     let f = m.main()?;
     let sizes = bind(m, f, inputs);
-    let mut total = 0u64;
-    for op in &f.body.ops {
-        let n = of(op, f).eval(&|s| sizes.get(s).copied()).ok()?;
-        total = total.checked_add(u64::try_from(n).ok()?)?;
-    }
-    Some(total)
+    let number = |d: Dim| d.eval(&|s| sizes.get(s).copied()).ok().map(Dim::from);
+    u64::try_from(sum(m, &number)?.as_const()?).ok()
 }
 
 /// As a formula of the dims.
 pub fn formula(m: &Module) -> Dim {
-    m.main().map_or(Dim::ZERO, |f| f.body.ops.iter().fold(Dim::ZERO, |sum, op| sum + of(op, f)))
+    sum(m, &Some).unwrap_or(Dim::ZERO)
+}
+
+/// Of the first function, with the bodies that it calls; each size as `value` has it.
+fn sum(m: &Module, value: &dyn Fn(Dim) -> Option<Dim>) -> Option<Dim> {
+    let mut bodies: BTreeMap<&str, Dim> = BTreeMap::new();
+    // Callers stand before what they call.
+    for f in m.funcs.iter().rev() {
+        let body = |c: &Callee| bodies.get(c.0.as_str()).cloned().unwrap_or(Dim::ZERO);
+        let mut all = Dim::ZERO;
+        for op in &f.body.ops {
+            all = all
+                + match &op.op {
+                    Op::If { then, otherwise } => body(then).max_with(&body(otherwise)),
+                    Op::Loop { body: b, trips, .. } if trips.is(i64::MAX) => body(b),
+                    Op::Loop { body: b, trips, .. } => body(b) * value(trips.clone())?,
+                    _ => value(of(op, f))?,
+                };
+        }
+        bodies.insert(&f.name, all);
+    }
+    bodies.remove(m.main()?.name.as_str())
 }
 
 fn bind(m: &Module, f: &Func, inputs: &[(String, Vec<usize>)]) -> BTreeMap<Sym, i64> {
@@ -76,5 +94,23 @@ mod tests {
         let macs = count(&m, &[("x".into(), vec![6, 8])]);
         assert_eq!(macs, Some(6 * 8 * 5 + 16 * 36 * 2 * 9));
         assert_eq!(count(&m, &[]), None);
+    }
+
+    #[test]
+    fn bodies_count_as_often_as_they_run() {
+        let text = "graph module \"m\" {
+          dim n in 1.. from \"x\" 0
+          func @main(%0 \"x\": f32[n, 4], %1 \"h\": f32[4, 4]) {
+            %2 = loop {body = @step, trips = n, form = carry 1 scan 0} %1 : f32[4, 4]
+            yield %2 \"y\"
+          }
+          func @step(%0 \"i\": i64[], %1 \"h\": f32[4, 4]) {
+            %2 = matmul %1, %1 : f32[4, 4]
+            yield %2 \"y0\"
+          }
+        }";
+        let m = parse_module(text, &no_blobs).unwrap();
+        assert_eq!(formula(&m), Dim::sym("n") * 64);
+        assert_eq!(count(&m, &[("x".into(), vec![10, 4])]), Some(640));
     }
 }

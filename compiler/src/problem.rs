@@ -158,10 +158,19 @@ impl From<odc_runtime::RunError> for Failure {
             | R::CheckFailed { .. }
             | R::DataLength { .. }
             | R::Misaligned { .. }
-            | R::TooLarge { .. } => Exit::Usage,
-            R::OutOfMemory { .. } | R::BadPlan { .. } => Exit::Device,
+            | R::TooLarge { .. }
+            | R::OutOfRange { .. } => Exit::Usage,
+            R::OutOfMemory { .. } | R::BadPlan { .. } | R::Endless { .. } | R::Cancelled => Exit::Device,
         };
-        Failure::new(exit, Problem::new(e.code(), &e))
+        let problem = Problem::new(e.code(), &e);
+        Failure::new(
+            exit,
+            match e {
+                R::Endless { .. } => problem.help("raise the limit with --iterations N"),
+                R::Cancelled => problem.help("give it more time with --timeout SECONDS"),
+                _ => problem,
+            },
+        )
     }
 }
 

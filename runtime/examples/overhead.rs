@@ -38,6 +38,7 @@ fn model(grid: i64) -> Result<Vec<u8>, FormatError> {
         inputs: vec![tensor("x")],
         outputs: vec![tensor("y")],
         shape_program: b.finish(),
+        in_range: vec![],
         weights: vec![],
         digests: Digests::default(),
         targets: vec![target],

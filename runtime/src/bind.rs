@@ -88,7 +88,7 @@ pub(crate) struct Plan {
     /// The most buffers that a dispatch has.
     pub max_buffers: usize,
     /// The shape program's results.
-    slots: Vec<i64>,
+    pub slots: Vec<i64>,
     /// For each: how many sizes must have been said; empty where no data decides sizes.
     waits: Vec<u32>,
     /// What the size commands of this run have said.

@@ -67,6 +67,14 @@ pub enum RunError {
     TooLarge { what: String },
     #[error("out of memory: {bytes} bytes for the session's arena ({formula})")]
     OutOfMemory { bytes: usize, formula: String },
+    #[error("element {at} of input \"{name}\" is {value}, which {what} cannot use; possible are {expected}")]
+    OutOfRange { name: String, at: usize, value: i64, what: String, expected: String },
+    #[error(
+        "the loops of this run came to {limit} iterations without an end; if it is to be that long, raise `iterations` in the session's options"
+    )]
+    Endless { limit: u64 },
+    #[error("the run was cancelled")]
+    Cancelled,
     #[error("the artifact is wrong for these input shapes: {what}; compile the model again, and report it if it stays")]
     BadPlan { what: String },
 }
@@ -88,6 +96,9 @@ impl RunError {
             RunError::TooLarge { .. } => "ODC0611",
             RunError::OutOfMemory { .. } => "ODC0612",
             RunError::BadPlan { .. } => "ODC0613",
+            RunError::OutOfRange { .. } => "ODC0614",
+            RunError::Endless { .. } => "ODC0615",
+            RunError::Cancelled => "ODC0616",
         }
     }
 }

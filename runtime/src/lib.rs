@@ -29,6 +29,7 @@ mod cpu;
 mod error;
 #[cfg(feature = "wgpu")]
 pub mod gpu;
+mod in_range;
 mod memory;
 #[cfg_attr(not(feature = "std"), path = "no_pool.rs")]
 mod pool;
@@ -40,5 +41,5 @@ pub use error::{LoadError, RunError};
 pub use memory::ArtifactBytes;
 pub use odc_format as format;
 pub use odc_format::DType;
-pub use session::{MemoryUse, Outputs, Session, SessionOptions};
+pub use session::{Canceller, MemoryUse, Outputs, Session, SessionOptions};
 pub use tensor::{Element, TensorView};

@@ -4,10 +4,12 @@ use crate::{
     Artifact, KernelFn, LoadError, RunError, TensorView,
     bind::{Plan, Step, check_dtype, check_length, check_rank, describe, describe_inputs, order_inputs},
     control::{Control, Places},
+    in_range::check_values,
     memory::Block,
     pool::Pool,
 };
-use alloc::{format, vec::Vec};
+use alloc::{format, sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Plans that a session remembers; a longer cycle of shapes binds anew each time.
 const PLANS: usize = 8;
@@ -17,17 +19,23 @@ const PLANS: usize = 8;
 pub struct SessionOptions {
     /// Threads that compute, the caller's included; 0: as many as the machine has cores.
     pub threads: usize,
+    /// Iterations that all loops of a run may come to together: a model may have a loop without an end.
+    pub iterations: u64,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { threads: 1 }
+        SessionOptions { threads: 1, iterations: 1 << 24 }
     }
 }
 
 impl SessionOptions {
     pub fn threads(threads: usize) -> Self {
-        SessionOptions { threads }
+        SessionOptions { threads, ..SessionOptions::default() }
+    }
+
+    pub fn iterations(self, iterations: u64) -> Self {
+        SessionOptions { iterations, ..self }
     }
 }
 
@@ -44,9 +52,27 @@ pub struct MemoryUse<'a> {
     pub allocated: usize,
 }
 
+/// Stops a run of its session, from any thread.
+#[derive(Debug, Clone, Default)]
+pub struct Canceller(Arc<AtomicBool>);
+
+impl Canceller {
+    /// The run that goes on, or else the next one, ends with [`RunError::Cancelled`] before its next kernel.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Was it asked for? It is for one run only.
+    fn take(&self) -> bool {
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
 pub struct Session {
     artifact: Artifact,
     threads: usize,
+    iterations: u64,
+    canceller: Canceller,
     pool: Option<Pool>,
     arena: Block,
     /// The latest first.
@@ -97,6 +123,8 @@ impl Session {
             pool: if threads > 1 { Some(Pool::new(threads)?) } else { None },
             artifact,
             threads,
+            iterations: options.iterations,
+            canceller: Canceller::default(),
             arena: Block::empty(),
             plans: Vec::with_capacity(PLANS),
             order: Vec::with_capacity(inputs),
@@ -108,6 +136,11 @@ impl Session {
 
     pub fn artifact(&self) -> &Artifact {
         &self.artifact
+    }
+
+    /// What stops a run of this session.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
     }
 
     pub fn memory(&self) -> MemoryUse<'_> {
@@ -177,13 +210,18 @@ impl Session {
             }
             self.inputs.push(view.data.as_ptr());
         }
+        check_values(&model.manifest, &plan.slots, |i| Some(input(i)))?;
         let places = Places { weights: model.weights().as_ptr(), arena: self.arena.ptr(), inputs: &self.inputs };
         let scratch = self.arena.ptr().wrapping_add(arena_space(plan.arena).unwrap_or(0));
         let control = &mut self.control;
         control.prepare(plan);
         let mut at = 0;
+        let mut iterations = 0;
         while let Some(step) = plan.steps.get(at) {
             at += 1;
+            if self.canceller.take() {
+                return Err(RunError::Cancelled);
+            }
             match step {
                 Step::Size { index, from } => {
                     let (index, from) = (*index, control.get(&places, *from).cast::<i64>());
@@ -197,14 +235,17 @@ impl Session {
                     }
                 }
                 Step::Goto(to) => at = *to,
-                Step::Loop { index, after } => {
-                    if !control.begin(plan, &places, *index) {
-                        at = *after;
-                    }
-                }
+                Step::Loop { index, after } => match control.begin(plan, &places, *index) {
+                    true => iterations += 1,
+                    false => at = *after,
+                },
                 Step::Next { index, body } => {
                     if control.next(plan, &places, *index) {
                         at = *body;
+                        iterations += 1;
+                        if iterations > self.iterations {
+                            return Err(RunError::Endless { limit: self.iterations });
+                        }
                     }
                 }
                 Step::Copy { src, dst, bytes } => {

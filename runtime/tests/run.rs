@@ -3,7 +3,7 @@
 #[path = "../format/tests/sample/mod.rs"]
 mod sample;
 
-use odc_format::{Arch, BufferRef, Command, DType, Device, GpuLimits, Language, Slot};
+use odc_format::{Arch, BufferRef, Command, DType, Device, GpuLimits, Instr, Language, Loop, Slot};
 use odc_runtime::{Artifact, KernelFn, LoadError, RunError, Session, SessionOptions, TensorView};
 use proptest::prelude::*;
 use sample::{GRAIN, Sample, WEIGHT};
@@ -295,6 +295,37 @@ fn plans_outside_the_arena_are_refused() {
 fn too_many_threads_is_an_error() {
     let error = linked(host_sample()).session(SessionOptions::threads(1_000_000)).err().unwrap();
     assert_eq!(error.code(), "ODC0646");
+}
+
+/// The sample with a loop behind it that does nothing, for ever.
+fn endless() -> Artifact {
+    let mut s = host_sample();
+    let instrs = &mut s.manifest.shape_program.instrs;
+    instrs.push(Instr::Const(i64::MAX));
+    let trips = Slot(instrs.len() as u32 - 1);
+    let body = Loop { trips, limit: None, condition: None, iteration: None, carried: vec![], moving: vec![] };
+    s.manifest.targets[0].commands.extend([Command::Loop(body), Command::End]);
+    linked(s)
+}
+
+#[test]
+fn loops_without_an_end_are_stopped() {
+    let x = [0f32; 6];
+    let inputs = [("x", TensorView::of(&[2, 3], &x))];
+    let mut session = endless().session(SessionOptions::default().iterations(1000)).unwrap();
+    let error = session.run(&inputs).err().unwrap();
+    assert_eq!(error, RunError::Endless { limit: 1000 });
+
+    let mut session = endless().session(SessionOptions::default().iterations(u64::MAX)).unwrap();
+    let canceller = session.canceller();
+    let other = std::thread::spawn(move || canceller.cancel());
+    assert_eq!(session.run(&inputs).err().unwrap().code(), "ODC0616");
+    other.join().unwrap();
+    let mut session = linked(host_sample()).session(SessionOptions::default()).unwrap();
+    session.canceller().cancel();
+    assert_eq!(session.run(&inputs).err(), Some(RunError::Cancelled));
+    // One run only.
+    check(&mut session, 2);
 }
 
 proptest! {

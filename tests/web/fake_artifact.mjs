@@ -50,7 +50,7 @@ function place(weights) {
 
 /**
  * `model`: { name, symbols: [{ name, lo, hi, multipleOf, slot }], inputs and outputs: [{ name, dtype, shape: slots, text }], instrs,
- * checks: [[relation, a, b, what]], weights: [Buffer], chunkBytes, targets: [{ target, features, limits: [4 numbers],
+ * checks: [[relation, a, b, what]], inRange: [{ input, ranges: [[slot, slot]], what }], weights: [Buffer], chunkBytes, targets: [{ target, features, limits: [4 numbers],
  * kernels: [{ name, code, workgroup, access: "rw…" one letter a buffer }], commands: [{ kernel, buffers, dims, bytes, grid } |
  * { src, dst, bytes }], outputs, arena }] }; a buffer is ["input" | "weight" | "arena" | "output", index or slot].
  */
@@ -97,6 +97,7 @@ export function encodeArtifact(model) {
     relation === "equal" ? p.uint(b) : p.int(b);
     p.string(what);
   });
+  p.list(model.inRange ?? [], (r) => { p.uint(r.input); p.list(r.ranges, (pair) => pair.forEach(uint)); p.string(r.what); });
   p.list(placed, (w) => { p.raw(sha(w.bytes)); p.uint(w.offset); p.uint(w.bytes.length); });
   p.list(sections, (s) => p.raw(sha(s)));
   p.uint(model.chunkBytes);
@@ -159,7 +160,7 @@ export function encodeArtifact(model) {
     head.writeBigUInt64LE(BigInt(bytes.length), at + 16);
   });
   head.write("ODCA", 0, "latin1");
-  head.writeUInt32LE(3, 4);
+  head.writeUInt32LE(4, 4);
   head.writeBigUInt64LE(BigInt(end), 8);
   head.writeUInt32LE(parts.length, 16);
   return Buffer.concat(pieces);
@@ -213,6 +214,7 @@ export function sample(change = (model) => model) {
       tensor("scaled", "f32", [n, three], ["n", "3"]), tensor("sum", "f32", [n], ["n"]), tensor("again", "f32", [n, three], ["n", "3"]),
       tensor("big", "f32", [c(big.length)], [`${big.length}`]), tensor("bytes", "u8", [five], ["5"]), tensor("ids", "i64", [n], ["n"]),
     ],
+    inRange: [{ input: 2, ranges: [[c(-1e15), c(2 ** 40)]], what: "Gather /rows" }],
     checks: [["at-most", items, 450_000, "x has too many elements"]],
     weights: [Buffer.alloc(50_000, 7), floats(2, -1, 0.5), Buffer.from(big.buffer), floats(1, 2, 3)],
     chunkBytes: 4096,

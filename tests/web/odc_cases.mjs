@@ -129,6 +129,7 @@ export const tests = {
     await fails(model.run({ x: new Float64Array(12), u, i }), "binding", "give a Float32Array, not a Float64Array");
     await fails(model.run({ x, u, i: i.subarray(1) }), "shape", '"i"');
     await fails(model.run({ x: x.subarray(1), u, i }), "shape", "11 elements");
+    await fails(model.run({ x, u, i: BigInt64Array.of(0n, 1n, 1n << 41n, 0n) }), "value", 'Element 2 of input "i" is 2199023255552, which Gather /rows cannot use');
     await fails(model.run({ x: { data: x, shape: [4, 3, 1] }, u, i }), "shape", "rank 3");
     await fails(model.run({ x: { data: x, shape: [4, 2] }, u, i }), "shape", "axis 1 is 2, not 3");
     await fails(model.run({ x: { data: x, shape: [200_001, 3] }, u, i: { data: i, shape: [200_001] } }), "shape", 'Dim "n" is 200001, not 1\\.\\.200000');
@@ -148,7 +149,7 @@ export const tests = {
     await fails(load("http://127.0.0.1:1/x.odc"), "http", "fetch");
     await fails(load("page.odc"), "not-an-artifact");
     await fails(load("bad-magic.odc"), "not-an-artifact");
-    await fails(load("bad-version.odc"), "version", "version 2, this runtime reads 3");
+    await fails(load("bad-version.odc"), "version", "version 5, this runtime reads 4");
     await fails(load("short-head.odc"), "truncated");
     await fails(load("short.odc"), "truncated", "ended after \\d+ of \\d+ bytes");
     await fails(load("broken.odc"), "truncated");

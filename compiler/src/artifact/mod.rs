@@ -9,7 +9,7 @@ use crate::kernels::Codes;
 use crate::problem::Problem;
 use crate::target::AnyTarget;
 use bytes::Bytes;
-use odc_format::{Check, Condition, Digests, Manifest, ShapeProgram, SymbolInfo};
+use odc_format::{Check, Condition, Digests, InRange, Manifest, ShapeProgram, SymbolInfo};
 use odc_ir::core::{Dim, Sym, counted};
 use odc_ir::program::{Command, Program, ShapeCode};
 use sizes::{Sizes, instr};
@@ -55,6 +55,13 @@ pub fn assemble(targets: &[TargetCode<'_>]) -> Result<Parts, Problem> {
         checks.push(Check { condition: Condition::AtLeast(sizes.slot(&c.size)?, 0), what: c.what.clone() });
     }
     checks.extend(size_checks(model, &mut sizes)?);
+    let mut in_range = vec![];
+    for r in &model.in_range {
+        let input = model.inputs.iter().position(|p| p.name == r.input);
+        let input = input.ok_or_else(|| Problem::new("ODC0331", format!("a range is of `{}`, which is no input", r.input)))?;
+        let ranges = r.ranges.iter().map(|(lo, hi)| Ok((sizes.slot(lo)?, sizes.slot(hi)?))).collect::<Result<_, Problem>>()?;
+        in_range.push(InRange { input: input as u32, ranges, what: r.what.clone() });
+    }
     let (mut programs, mut sections) = (vec![], vec![]);
     for (k, t) in targets.iter().enumerate() {
         let mut a = Assembly { at: k, program: t.program, weights: &weights, sizes: &mut sizes };
@@ -70,6 +77,7 @@ pub fn assemble(targets: &[TargetCode<'_>]) -> Result<Parts, Problem> {
         inputs,
         outputs,
         shape_program: ShapeProgram { instrs: sizes.0.instrs().iter().map(instr).collect(), checks },
+        in_range,
         digests: if gpu { weights.digests(&infos, &sections) } else { Digests::default() },
         weights: infos,
         targets: programs,

@@ -2,6 +2,7 @@
 //! tensors either way.
 
 use super::model::{CompileArgs, artifact_bytes};
+use super::watch::Watch;
 use crate::problem::{Exit, Failure, Problem};
 use odc_backend::GpuTarget;
 use odc_format::{ArtifactView, Manifest, TargetProgram};
@@ -14,13 +15,20 @@ pub struct DeviceArgs {
     /// Threads that compute; 0 takes one for each core
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
     pub threads: u16,
+    /// Stop a run on the CPU after this time
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<f64>,
+    /// Iterations that the loops of a run may come to together
+    #[arg(long, value_name = "N", default_value_t = SessionOptions::default().iterations)]
+    pub iterations: u64,
     /// Part of the name of the GPU to run on
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
 }
 
 pub enum Device {
-    Cpu(Artifact, Box<Session>),
+    /// With the time that a run may take.
+    Cpu(Artifact, Box<Session>, Option<f64>),
     #[cfg(feature = "gpu")]
     Gpu(Box<gpu::Gpu>),
 }
@@ -64,8 +72,9 @@ impl Device {
 
     fn cpu(bytes: ArtifactBytes, args: &DeviceArgs) -> Result<Device, Failure> {
         let artifact = Artifact::from_bytes(bytes)?;
-        let session = artifact.session(SessionOptions::threads(usize::from(args.threads)))?;
-        Ok(Device::Cpu(artifact, Box::new(session)))
+        let options = SessionOptions::threads(usize::from(args.threads)).iterations(args.iterations);
+        let session = artifact.session(options)?;
+        Ok(Device::Cpu(artifact, Box::new(session), args.timeout))
     }
 
     #[cfg(not(feature = "gpu"))]
@@ -82,7 +91,7 @@ impl Device {
 
     pub fn manifest(&self) -> &Manifest {
         match self {
-            Device::Cpu(artifact, _) => artifact.manifest(),
+            Device::Cpu(artifact, ..) => artifact.manifest(),
             #[cfg(feature = "gpu")]
             Device::Gpu(g) => g.model.manifest(),
         }
@@ -90,7 +99,7 @@ impl Device {
 
     pub fn target(&self) -> &TargetProgram {
         match self {
-            Device::Cpu(artifact, _) => artifact.target(),
+            Device::Cpu(artifact, ..) => artifact.target(),
             #[cfg(feature = "gpu")]
             Device::Gpu(g) => g.model.target(),
         }
@@ -98,7 +107,10 @@ impl Device {
 
     pub fn run<'s>(&'s mut self, inputs: &[(&str, TensorView<'s>)]) -> Result<Results<'s>, Failure> {
         match self {
-            Device::Cpu(_, session) => Ok(Results::Cpu(session.run(inputs)?)),
+            Device::Cpu(_, session, timeout) => {
+                let _watch = timeout.map(|seconds| Watch::start(session.canceller(), seconds));
+                Ok(Results::Cpu(session.run(inputs)?))
+            }
             #[cfg(feature = "gpu")]
             Device::Gpu(g) => Ok(Results::Gpu(g.session.run(inputs)?.read_all()?)),
         }
@@ -107,7 +119,7 @@ impl Device {
     /// What it holds and did, for `odc bench`.
     pub fn report(&self) -> Map<String, Value> {
         let v = match self {
-            Device::Cpu(artifact, session) => {
+            Device::Cpu(artifact, session, _) => {
                 let m = session.memory();
                 json!({ "threads": m.threads, "arena_bytes": m.arena, "scratch_bytes_per_thread": m.scratch_per_thread,
                     "weight_bytes": artifact.weight_bytes() })

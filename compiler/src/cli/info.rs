@@ -1,6 +1,6 @@
 //! `odc info`: what an artifact wants, gives and costs, without running it.
 
-use super::{print, print_json};
+use super::{control, print, print_json};
 use crate::dims::DimArg;
 use crate::problem::{Failure, Problem};
 use crate::show;
@@ -151,7 +151,7 @@ fn json(path: &Path, m: &Manifest, weight_bytes: u64, at: &dyn Fn(Slot) -> Optio
             "target": t.target, "device": device(t), "features": features(t), "dispatches": dispatches(t), "code_bytes": code_bytes(t),
             "arena_formula": t.peak_text, "arena_bytes": at(t.arena_bytes), "scratch_bytes_per_thread": scratch(t, at),
             "kernels": t.kernels.iter().map(|k| json!({ "name": k.name, "bytes": k.len, "nodes": k.source, "workgroup": k.gpu.as_ref().map(|g| g.workgroup) })).collect::<Vec<_>>(),
-            "limits": limits(t),
+            "limits": limits(t), "control": control::bodies(t, at).iter().map(control::Body::json).collect::<Vec<_>>(),
         });
         #[cfg(feature = "gpu")]
         let v = with_gpu_memory(v, gpu_memory(m, t, at));
@@ -192,6 +192,9 @@ fn text(path: &Path, m: &Manifest, weight_bytes: u64, at: &dyn Fn(Slot) -> Optio
         let with = if features(t).is_empty() { String::new() } else { format!(" with {}", features(t).join(" ")) };
         print(format!("  target  {} for {}{with}", t.target, device(t)))?;
         print(format!("    {} dispatches of {} kernels, {} of code", dispatches(t), t.kernels.len(), show::bytes(code_bytes(t))))?;
+        for body in control::bodies(t, at) {
+            print(format!("      {}", body.text()))?;
+        }
         let bytes = at(t.arena_bytes).map(|v| format!("{v} bytes"));
         print(match bytes {
             Some(b) if t.peak_text.parse::<i64>().is_ok() => format!("    arena {b}"),

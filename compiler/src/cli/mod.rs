@@ -5,6 +5,7 @@ mod bench;
 mod blobs;
 mod check;
 mod compile;
+mod control;
 mod device;
 mod fixed;
 mod info;
@@ -13,6 +14,7 @@ mod opt;
 mod run;
 mod targets;
 mod verify;
+mod watch;
 
 use crate::problem::{Failure, Problem};
 use clap::{Parser, Subcommand};

@@ -3,6 +3,7 @@
 use super::dim::{Dim, Sym};
 use super::dtype::{DType, Scalar};
 use super::func::Func;
+use super::in_range::InRange;
 use super::ops::Level;
 use super::ranges::Ranges;
 use bytes::Bytes;
@@ -89,13 +90,15 @@ pub fn element_count(shape: &[i64]) -> Option<usize> {
 pub struct Module<L: Level> {
     pub name: String,
     pub symbols: BTreeMap<Sym, Symbol>,
+    /// What the values of the first function's parameters must be.
+    pub in_range: Vec<InRange>,
     pub consts: Vec<Const>,
     pub funcs: Vec<Func<L>>,
 }
 
 impl<L: Level> Module<L> {
     pub fn new(name: &str) -> Self {
-        Module { name: name.into(), symbols: BTreeMap::new(), consts: vec![], funcs: vec![] }
+        Module { name: name.into(), symbols: BTreeMap::new(), in_range: vec![], consts: vec![], funcs: vec![] }
     }
     pub fn add_const(&mut self, c: Const) -> ConstId {
         self.consts.push(c);
@@ -108,9 +111,15 @@ impl<L: Level> Module<L> {
     pub fn main(&self) -> Option<&Func<L>> {
         self.funcs.first()
     }
-    /// The same symbols and constants, no functions: what lowering starts from.
+    /// The same symbols, checks and constants, no functions: what lowering starts from.
     pub fn next_level<M: Level>(&self) -> Module<M> {
-        Module { name: self.name.clone(), symbols: self.symbols.clone(), consts: self.consts.clone(), funcs: vec![] }
+        Module {
+            name: self.name.clone(),
+            symbols: self.symbols.clone(),
+            in_range: self.in_range.clone(),
+            consts: self.consts.clone(),
+            funcs: vec![],
+        }
     }
     pub fn ranges(&self) -> Ranges {
         symbol_ranges(&self.symbols)

@@ -4,6 +4,7 @@ use super::attr::Attr;
 use super::dim::Sym;
 use super::dtype::Scalar;
 use super::func::{Block, Func, Loc, Operation, Value};
+use super::in_range::InRange;
 use super::module::{Const, Module, Origin, Symbol, element_count};
 use super::ops::{Level, OpSet};
 use super::print::INLINE_ELEMENTS;
@@ -34,7 +35,7 @@ pub fn parse_module<L: Level>(text: &str, blobs: Blobs<'_>) -> Result<Module<L>,
     p.expect("module")?;
     let mut m = Module::new(&p.string()?);
     p.expect("{")?;
-    (m.symbols, m.consts) = parse_declarations(&mut p, blobs)?;
+    (m.symbols, m.in_range, m.consts) = parse_declarations(&mut p, blobs)?;
     while p.peek("func") {
         m.funcs.push(parse_func(&mut p)?);
     }
@@ -42,12 +43,17 @@ pub fn parse_module<L: Level>(text: &str, blobs: Blobs<'_>) -> Result<Module<L>,
     if p.at_end() { Ok(m) } else { Err(p.error("unexpected text after the module")) }
 }
 
-/// The `dim` and `const` lines.
-pub(crate) fn parse_declarations(p: &mut Parser<'_>, blobs: Blobs<'_>) -> Result<(BTreeMap<Sym, Symbol>, Vec<Const>), ParseError> {
-    let (mut symbols, mut consts) = (BTreeMap::new(), vec![]);
+type Declarations = (BTreeMap<Sym, Symbol>, Vec<InRange>, Vec<Const>);
+
+/// The `dim`, `in_range` and `const` lines.
+pub(crate) fn parse_declarations(p: &mut Parser<'_>, blobs: Blobs<'_>) -> Result<Declarations, ParseError> {
+    let (mut symbols, mut in_range, mut consts) = (BTreeMap::new(), vec![], vec![]);
     while p.eat("dim") {
         let (s, k) = symbol(p)?;
         symbols.insert(s, k);
+    }
+    while p.eat("in_range") {
+        in_range.push(InRange::parse(p)?);
     }
     while p.eat("const") {
         p.expect("#")?;
@@ -58,7 +64,7 @@ pub(crate) fn parse_declarations(p: &mut Parser<'_>, blobs: Blobs<'_>) -> Result
         p.expect(":")?;
         consts.push(constant(p, blobs)?);
     }
-    Ok((symbols, consts))
+    Ok((symbols, in_range, consts))
 }
 
 fn symbol(p: &mut Parser<'_>) -> Result<(Sym, Symbol), ParseError> {
@@ -67,7 +73,7 @@ fn symbol(p: &mut Parser<'_>) -> Result<(Sym, Symbol), ParseError> {
     let lo = p.int()?;
     p.expect("..")?;
     let mut k = Symbol { lo, ..Symbol::default() };
-    let after = ["dim", "multiple", "most", "from", "const", "func", "input", "output", "check", "arena", "}"];
+    let after = ["dim", "multiple", "most", "from", "in_range", "const", "func", "input", "output", "check", "arena", "}"];
     if !after.iter().any(|w| p.peek(w)) {
         k.hi = Some(p.int()?);
     }

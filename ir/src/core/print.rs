@@ -15,6 +15,7 @@
 use super::attr::Attr;
 use super::dim::Sym;
 use super::func::{Block, Func, Operation, Value};
+use super::in_range::InRange;
 use super::module::{Const, Module, Symbol};
 use super::ops::{Level, OpSet};
 use std::collections::BTreeMap;
@@ -152,7 +153,12 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// The `dim` and `const` lines.
-pub(crate) fn print_declarations(symbols: &BTreeMap<Sym, Symbol>, consts: &[Const], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(crate) fn print_declarations(
+    symbols: &BTreeMap<Sym, Symbol>,
+    in_range: &[InRange],
+    consts: &[Const],
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
     for (s, k) in symbols {
         write!(f, "  dim {s} in {}..", k.lo)?;
         if let Some(hi) = k.hi {
@@ -169,6 +175,9 @@ pub(crate) fn print_declarations(symbols: &BTreeMap<Sym, Symbol>, consts: &[Cons
         }
         writeln!(f)?;
     }
+    for c in in_range {
+        writeln!(f, "  {}", c.print())?;
+    }
     for (k, c) in consts.iter().enumerate() {
         let mut s = String::new();
         print_const(c, &mut s);
@@ -180,7 +189,7 @@ pub(crate) fn print_declarations(symbols: &BTreeMap<Sym, Symbol>, consts: &[Cons
 impl<L: Level> Display for Module<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} module \"{}\" {{", L::NAME, self.name.escape_debug())?;
-        print_declarations(&self.symbols, &self.consts, f)?;
+        print_declarations(&self.symbols, &self.in_range, &self.consts, f)?;
         for func in &self.funcs {
             f.write_str(&print_func(func, 1))?;
         }

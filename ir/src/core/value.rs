@@ -28,6 +28,8 @@ pub enum InterpError {
     Axis { name: String, axis: usize, size: i64, expected: String },
     #[error("size `{symbol}` = {value} is out of bounds: it must be {bounds}")]
     Bounds { symbol: String, value: i64, bounds: String },
+    #[error("element {at} of input `{input}` is {value}: {what} wants {lo} to {hi}")]
+    OutOfRange { input: String, at: usize, value: i64, lo: i64, hi: i64, what: String },
     #[error(transparent)]
     Dim(#[from] DimError),
     #[error("size `{dim}` = {value} is negative")]

@@ -22,6 +22,10 @@ pub type Check<L> = fn(&Module<L>, &Func<L>, &Operation<L>) -> Result<(), String
 /// All broken rules of a module, in order.
 pub fn verify<L: Level>(m: &Module<L>, check: Check<L>) -> Vec<VerifyError> {
     let mut errors = vec![];
+    let params: Vec<_> = m.main().iter().flat_map(|f| f.param_names.iter().map(|n| (n.as_str(), true))).collect();
+    for message in super::in_range::broken_checks(&m.in_range, &m.symbols, &params) {
+        errors.push(VerifyError { func: String::new(), op: "module".into(), loc: Loc::none().to_string(), message });
+    }
     for (k, f) in m.funcs.iter().enumerate() {
         let mut v = Verifier { m, f, check, defined: vec![false; f.types.len()], errors: &mut errors };
         v.block(&f.body, "func");

@@ -2,7 +2,7 @@
 //! every float), so that a wrong lifetime or a wrong place shows in the results.
 
 use super::{BufferRef, Command, Life, Loop, Program, lives, structure};
-use crate::core::{Binding, Dim, InterpError, TensorValue, bind_inputs, counted, counts_of};
+use crate::core::{Binding, Dim, InterpError, TensorValue, bind_inputs, check_inputs, counted, counts_of};
 use crate::loops::Func;
 use crate::loops::interp::{Run, SUBGROUP, call};
 use std::ops::Range;
@@ -24,11 +24,12 @@ pub fn run(p: &Program, inputs: &[(String, TensorValue)]) -> Result<Vec<TensorVa
 /// The outputs, in order. `call` runs the kernels: the loop interpreter, or compiled code.
 pub fn run_with(p: &Program, inputs: &[(String, TensorValue)], call: CallKernel<'_>) -> Result<Vec<TensorValue>, InterpError> {
     let params: Vec<_> = p.inputs.iter().map(|i| (i.name.as_str(), &i.ty)).collect();
-    let (binding, inputs) = bind_inputs(&p.symbols, &params, inputs)?;
+    let (binding, bound) = bind_inputs(&p.symbols, &params, inputs)?;
+    check_inputs(&p.in_range, inputs, &binding)?;
     for c in p.checks.iter().filter(|c| counts_of(&p.symbols, &c.size).is_empty()) {
         binding.size(&c.size)?;
     }
-    let mut m = Memory::new(p, binding, &inputs)?;
+    let mut m = Memory::new(p, binding, &bound)?;
     let lives = lives(p);
     m.commands(&lives, call)?;
     let constant = m.bytes.get(..m.constant.len()) == Some(m.constant.as_slice());

@@ -15,7 +15,7 @@ pub use shape::{Reg, ShapeCode, ShapeCodeError, ShapeInstr};
 pub use text::parse_program;
 pub use verify::{ProgramError, sample_bindings, verify_program};
 
-use crate::core::{Binding, Const, ConstId, Dim, Loc, Ranges, Sym, Symbol, TensorType, symbol_ranges};
+use crate::core::{Binding, Const, ConstId, Dim, InRange, Loc, Ranges, Sym, Symbol, TensorType, symbol_ranges};
 use crate::loops;
 use std::collections::BTreeMap;
 
@@ -135,6 +135,8 @@ pub struct Program {
     pub symbols: BTreeMap<Sym, Symbol>,
     /// What the symbols' bounds do not already promise. All else holds only where these do.
     pub checks: Vec<Check>,
+    /// What the values of the inputs must be.
+    pub in_range: Vec<InRange>,
     pub inputs: Vec<Port>,
     /// Where each output lies when the commands have run.
     pub outputs: Vec<(Port, BufferRef)>,
@@ -182,6 +184,7 @@ impl Program {
             name: name.into(),
             symbols: BTreeMap::new(),
             checks: vec![],
+            in_range: vec![],
             inputs: vec![],
             outputs: vec![],
             consts: vec![],

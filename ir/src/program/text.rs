@@ -90,7 +90,7 @@ fn location(f: &mut fmt::Formatter<'_>, loc: &Loc) -> fmt::Result {
 impl Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "program \"{}\" {{", self.name.escape_debug())?;
-        print_declarations(&self.symbols, &self.consts, f)?;
+        print_declarations(&self.symbols, &self.in_range, &self.consts, f)?;
         for p in &self.inputs {
             writeln!(f, "  input {p}")?;
         }
@@ -130,7 +130,7 @@ pub fn parse_program(text: &str, blobs: Blobs<'_>) -> Result<Program, ParseError
     p.expect("program")?;
     let mut prog = Program::new(&p.string()?);
     p.expect("{")?;
-    (prog.symbols, prog.consts) = parse_declarations(&mut p, blobs)?;
+    (prog.symbols, prog.in_range, prog.consts) = parse_declarations(&mut p, blobs)?;
     while p.eat("input") {
         prog.inputs.push(port(&mut p)?);
     }

@@ -2,7 +2,7 @@
 //! was never written, and at sampled sizes every slot is aligned, inside the arena and apart from all others alive with it.
 
 use super::{ALIGN, BufferRef, Check, Command, Program, lives, structure};
-use crate::core::{Binding, Dim, Sym, Symbol, at_ends, counted, counts_of};
+use crate::core::{Binding, Dim, Sym, Symbol, at_ends, broken_checks, counted, counts_of};
 use crate::loops::LoopType;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,6 +106,10 @@ impl Verifier<'_> {
         let p = self.p;
         for c in &p.checks {
             self.size(&c.size, || format!("check of {}", c.what));
+        }
+        let inputs: Vec<_> = p.inputs.iter().map(|i| (i.name.as_str(), i.ty.dtype.is_int())).collect();
+        for message in broken_checks(&p.in_range, &p.symbols, &inputs) {
+            self.check(false, || "program".into(), || message.clone());
         }
         self.size(&p.arena_bytes, || "arena".into());
         for (k, s) in p.slots.iter().enumerate() {

@@ -102,6 +102,7 @@ pub fn plan_with(module: &Module, kernels: Vec<Kernel>, options: &PlanOptions) -
     let mut p = Program::new(&module.name);
     p.symbols.clone_from(&module.symbols);
     p.checks = checks;
+    p.in_range.clone_from(&module.in_range);
     p.consts = planner.consts;
     p.kernels = planner.distinct.funcs;
     p.notes = planner.distinct.notes;

@@ -63,6 +63,11 @@ impl DType {
     ];
 
     /// Bytes an element; also the alignment that a buffer of this type has at least.
+    pub const fn is_int(self) -> bool {
+        use DType::*;
+        matches!(self, I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64 | I4 | U4 | I2 | U2)
+    }
+
     pub const fn size(self) -> usize {
         match self {
             DType::I8 | DType::U8 | DType::Bool => 1,

@@ -16,6 +16,8 @@ pub struct Manifest {
     pub inputs: Vec<TensorInfo>,
     pub outputs: Vec<TensorInfo>,
     pub shape_program: ShapeProgram,
+    /// What the runtime checks of the inputs' values before a run, where it can see them.
+    pub in_range: Vec<InRange>,
     /// Ascending by offset; shared by all targets.
     pub weights: Vec<WeightInfo>,
     /// SHA-256 of the parts that a page downloads, so that a damaged one is refused before it is used.
@@ -54,6 +56,15 @@ pub struct TensorInfo {
     pub shape: Vec<Slot>,
     /// The same for people: "batch", "2*h", "384".
     pub shape_text: Vec<String>,
+}
+
+/// Element k of an integer input, which addresses something, lies in the range `k % ranges.len()`, both ends included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InRange {
+    pub input: u32,
+    pub ranges: Vec<(Slot, Slot)>,
+    /// The operator and its node, for people: "Gather /embed".
+    pub what: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

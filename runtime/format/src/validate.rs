@@ -35,6 +35,12 @@ pub fn validate(m: &Manifest, code_lens: &[u64], weights_len: u64) -> Checked {
     for (i, t) in m.outputs.iter().enumerate() {
         tensor(m, t, || format!("output {i} \"{}\"", t.name))?;
     }
+    for (i, r) in m.in_range.iter().enumerate() {
+        let at = || format!("range {i} of {}", r.what);
+        ensure(m.inputs.get(r.input as usize).is_some_and(|t| t.dtype.is_int()), at, || format!("input {} holds no integers", r.input))?;
+        ensure(!r.ranges.is_empty(), at, || "there is none".into())?;
+        r.ranges.iter().try_for_each(|&(lo, hi)| slot(m, lo, at).and_then(|()| slot(m, hi, at)))?;
+    }
     let mut end = 0u64;
     for (i, w) in m.weights.iter().enumerate() {
         let at = || format!("weight {i}");

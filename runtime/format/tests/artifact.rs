@@ -94,7 +94,10 @@ fn hostile_manifests_are_refused() {
             _ => panic!("the sample starts with a dispatch"),
         }
     }
-    let edits: [(&str, Edit); 31] = [
+    fn range(m: &mut Manifest, input: u32, hi: Slot) {
+        m.in_range.push(InRange { input, ranges: vec![(Slot(0), hi)], what: "Gather".into() });
+    }
+    let edits: [(&str, Edit); 34] = [
         ("reads slot 3", |m| m.shape_program.instrs[3] = Instr::Add(Slot(3), Slot(0))),
         ("input 0 has no axis 2", |m| m.shape_program.instrs[0] = Instr::InputDim { input: 0, axis: 2 }),
         ("input 1 has no axis", |m| m.shape_program.instrs[0] = Instr::InputDim { input: 1, axis: 0 }),
@@ -104,6 +107,15 @@ fn hostile_manifests_are_refused() {
         ("symbol 0 \"n\": slot 900", |m| m.symbols[0].slot = Slot(900)),
         ("not in order", |m| m.symbols[0].lo = i64::MAX),
         ("not positive", |m| m.symbols[0].multiple_of = 0),
+        ("input 0 holds no integers", |m| range(m, 0, Slot(0))),
+        ("slot 900", |m| {
+            m.inputs[0].dtype = DType::I64;
+            range(m, 0, Slot(900));
+        }),
+        ("there is none", |m| {
+            m.inputs[0].dtype = DType::I64;
+            m.in_range.push(InRange { input: 0, ranges: vec![], what: "Gather".into() });
+        }),
         ("twice", |m| m.outputs[1].name = "scaled".into()),
         ("empty", |m| m.inputs[0].name.clear()),
         ("dim texts", |m| m.inputs[0].shape_text.clear()),

@@ -70,6 +70,8 @@ pub(super) struct Plan {
     pub dispatches: Vec<DispatchPlan>,
     pub copies: Vec<CopyPlan>,
     pub segments: Vec<Segment>,
+    /// The shape program's results.
+    pub slots: Vec<i64>,
 }
 
 /// The device's limits that depend on input shapes.
@@ -125,6 +127,7 @@ impl Plan {
             dispatches: Vec::new(),
             copies: Vec::new(),
             segments: Vec::new(),
+            slots: Vec::new(),
         };
         for (i, info) in manifest.inputs.iter().enumerate() {
             let bytes = byte_size(info, shape(i)).ok_or_else(|| too_large("input", &info.name))?;
@@ -148,6 +151,7 @@ impl Plan {
         let uses_arena = plan.bindings().any(|b| matches!(b.place, Place::Arena(_)));
         plan.arena = if uses_arena { plan.arena.saturating_add(ARENA_SLACK) } else { 0 };
         plan.check_limits(manifest, target, caps)?;
+        plan.slots = slots;
         Ok(plan)
     }
 

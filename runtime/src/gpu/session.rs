@@ -14,6 +14,7 @@ use super::{
 use crate::{
     DType, TensorView,
     bind::{check_dtype, check_length, check_rank, order_inputs},
+    in_range::check_values,
 };
 
 /// Sets of shapes that a session remembers.
@@ -25,7 +26,7 @@ pub enum GpuInput<'a> {
     /// Copied to the GPU: `encode` writes it through the queue, so it is there from the next submit on. Two uses of one
     /// session before a submit would both see the second one's data.
     Host(TensorView<'a>),
-    /// Read in place: `STORAGE`, and as many bytes as the tensor has, rounded up to 4.
+    /// Read in place, so that nobody checks indices in it: `STORAGE`, and as many bytes as the tensor has, rounded up to 4.
     Buffer { buffer: wgpu::BufferSlice<'a>, shape: &'a [usize] },
 }
 
@@ -192,11 +193,20 @@ impl GpuSession {
         let Some(prepared) = self.plans.first() else {
             return Ok(());
         };
+        let host = |i: usize| match input(i) {
+            Some(GpuInput::Host(view)) => Some(view),
+            _ => None,
+        };
         for (i, (info, &need)) in manifest.inputs.iter().zip(&prepared.plan.input_bytes).enumerate() {
-            let Some(GpuInput::Host(view)) = input(i) else {
+            if let Some(view) = host(i) {
+                check_length(info, view.shape, need as usize, view.data.len())?;
+            }
+        }
+        check_values(manifest, &prepared.plan.slots, host)?;
+        for i in 0..manifest.inputs.len() {
+            let Some(view) = host(i) else {
                 continue;
             };
-            check_length(info, view.shape, need as usize, view.data.len())?;
             if let Some(buffer) = self.buffers.input(i) {
                 write(&model.0.device, &model.0.queue, &self.counts, buffer, 0, view.data)?;
             }

@@ -186,6 +186,7 @@ pub fn sample() -> Sample {
             tensor("w", DType::F32, &[cols], &["3"]),
         ],
         shape_program: s.finish(),
+        in_range: vec![],
         weights: infos,
         digests: Digests::default(),
         targets: vec![target],

@@ -29,6 +29,8 @@ export type OdcErrorCode =
   | "destroyed"
   /** An input or output that is missing, unknown or of the wrong kind. */
   | "binding"
+  /** An index or a length in an input that points outside of what it is for. */
+  | "value"
   /** Dims for which the model was not compiled. */
   | "shape"
   /** Dims with which the model is too large for the device. */

@@ -41,6 +41,12 @@ export interface Tensor {
   shape: Slot[];
   text: string[];
 }
+/** Element k of an integer input lies in the range k modulo their number, both ends included. */
+export interface InRange {
+  input: number;
+  ranges: [Slot, Slot][];
+  what: string;
+}
 export interface Weight {
   offset: number;
   len: number;
@@ -109,6 +115,7 @@ export interface Manifest {
   inputs: Tensor[];
   outputs: Tensor[];
   shapes: ShapeProgram;
+  inRange: InRange[];
   weights: Weight[];
   digests: Digests;
   targets: Program[];
@@ -219,6 +226,8 @@ function tensor(r: Reader): Tensor {
   return t;
 }
 
+const inRange = (r: Reader): InRange => ({ input: r.uint(), ranges: r.list((r) => [r.uint(), r.uint()]), what: r.string() });
+
 function weight(r: Reader): Weight {
   r.bytes(32);
   return { offset: r.uint(), len: r.uint() };
@@ -297,6 +306,7 @@ export function decodeManifest(bytes: Uint8Array<ArrayBuffer>): Manifest {
     inputs: r.list(tensor),
     outputs: r.list(tensor),
     shapes: { instrs: r.list(instr), checks: r.list(check) },
+    inRange: r.list(inRange),
     weights: r.list(weight),
     digests: { code: r.list(hash), chunkBytes: r.uint(), chunks: r.list(hash) },
     targets: r.list(program),

@@ -26,6 +26,8 @@ export interface Plan {
   key: string;
   inputs: { shape: number[]; bytes: number }[];
   outputs: { shape: number[]; bytes: number }[];
+  /** What the manifest's `inRange` is for these shapes. */
+  ranges: [number, number][][];
   /** 0: no arena. */
   arena: number;
   steps: Step[];
@@ -123,7 +125,8 @@ export function makePlan(model: Loaded, shapes: readonly (readonly number[])[]):
     }
   }
   const used = steps.some((s) => s.bindings.some((b) => b.kind === "arena"));
-  return { key: planKey(shapes), inputs, outputs, arena: used ? arena : 0, steps, dims: Int32Array.from(words), buffer: undefined, fixed: [], sets: new Map() };
+  const ranges = m.inRange.map((r) => r.ranges.map(([lo, hi]): [number, number] => [at(slots, lo, "slot"), at(slots, hi, "slot")]));
+  return { key: planKey(shapes), inputs, outputs, ranges, arena: used ? arena : 0, steps, dims: Int32Array.from(words), buffer: undefined, fixed: [], sets: new Map() };
 }
 
 /** Bind groups for these buffers; those that do not touch them are shared by all sets. */

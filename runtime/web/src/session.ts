@@ -136,6 +136,7 @@ export class Session {
     const plan = this.plan(this.shapes(given));
 
     given.forEach(({ data }, i) => data && checkInput(data, m.inputs[i], plan.inputs[i]?.bytes ?? 0));
+    m.inRange.forEach((r, k) => checkValues(given[r.input]?.data, m.inputs[r.input], plan.ranges[k] ?? [], r.what));
     m.outputs.forEach((t, k) => into[t.name] && checkBuffer(into[t.name], t, plan.outputs[k]?.bytes ?? 0, "output"));
     const taken = new Set<Data | undefined>(given.map((g) => g.data));
     for (const [name, buffer] of Object.entries(into)) {
@@ -272,6 +273,19 @@ function checkInput(data: Data, t: Tensor | undefined, bytes: number): void {
   }
   if (data.byteLength !== bytes) {
     throw new OdcError("shape", `Input "${t.name}" needs ${bytes / BYTES[t.dtype]} elements for this shape, ${data.length} were given.`);
+  }
+}
+
+/** Indices and lengths in host memory; a buffer's are not seen, and clamped by the kernels. */
+function checkValues(data: Data | undefined, t: Tensor | undefined, ranges: readonly [number, number][], what: string): void {
+  if (!data || !t || !isArray(data)) return;
+  for (let k = 0; k < data.length; k++) {
+    const [lo, hi] = ranges[k % ranges.length] ?? [-Infinity, Infinity];
+    const value = data[k] ?? lo;
+    if (value < lo || value > hi) {
+      const possible = lo > hi ? "none, for the axis has no elements" : `${lo} to ${hi}`;
+      throw new OdcError("value", `Element ${k} of input "${t.name}" is ${value}, which ${what} cannot use; possible are ${possible}.`);
+    }
   }
 }
 

@@ -26,6 +26,12 @@ export function validate(m: Manifest, code: readonly number[], weights: number):
   unique(m.outputs, "outputs");
   for (const t of m.inputs) tensor(m, t, `input "${t.name}"`);
   for (const t of m.outputs) tensor(m, t, `output "${t.name}"`);
+  for (const r of m.inRange) {
+    const here = `range of ${r.what}`;
+    must(/^[iu]\d/.test(m.inputs[r.input]?.dtype ?? ""), here, `input ${r.input} holds no integers`);
+    must(r.ranges.length > 0, here, "there is none");
+    for (const s of r.ranges.flat()) slot(m, s, here);
+  }
   let end = 0;
   m.weights.forEach((w, i) => {
     must(w.offset % WEIGHT_ALIGN === 0, `weight ${i}`, `offset ${w.offset} is not aligned`);

@@ -20,6 +20,8 @@ pub struct Build {
     /// Nodes of bodies, each as often as it was walked.
     walked: usize,
     frame: Frame,
+    /// Branches around that are computed whether they are taken or not.
+    pub unsure: u32,
     /// The functions around the one under construction, the outermost first.
     outer: Vec<Outer>,
     /// Finished bodies, in order of their beginning: callers before what they call.
@@ -66,6 +68,7 @@ impl Build {
             ops: vec![],
             loc: Loc::none(),
             frame,
+            unsure: 0,
             outer,
             bodies,
             sizes: vec![],
@@ -299,12 +302,22 @@ impl Build {
                     _ => return vec![],
                 }
             } else {
-                // Values are numbered in the order of their operations.
-                let k = self.ops.partition_point(|o| o.results.last().is_some_and(|r| *r < v));
-                open.extend(self.ops.get(k).filter(|o| o.results.contains(&v)).into_iter().flat_map(|o| o.operands.iter().copied()));
+                open.extend(self.defining(v).into_iter().flat_map(|o| o.operands.iter().copied()));
             }
         }
         names.into_iter().collect()
+    }
+
+    /// The operation of the function under construction whose result this is.
+    pub fn defining(&self, v: Value) -> Option<&Operation> {
+        // Values are numbered in the order of their operations.
+        let k = self.ops.partition_point(|o| o.results.last().is_some_and(|r| *r < v));
+        self.ops.get(k).filter(|o| o.results.contains(&v))
+    }
+
+    /// The model's own function, unless what is under construction may not be asked for.
+    pub fn main(&self) -> Option<&Func> {
+        (self.frame.id == 0 && self.unsure == 0).then_some(&self.func)
     }
 
     fn constant(&mut self, c: Const, ty: &TensorType) -> Value {

@@ -253,6 +253,11 @@ impl Dims {
         self.ranges.simplify(d)
     }
 
+    /// Are they one size already?
+    pub fn same(&self, a: &Dim, b: &Dim) -> bool {
+        self.simplify(a) == self.simplify(b)
+    }
+
     /// Makes `a` and `b` one size, learning what that takes; the result is to be used for both.
     pub fn unify(&mut self, a: &Dim, b: &Dim, what: &str) -> Result<Dim, Fault> {
         let (a, b) = (self.simplify(a), self.simplify(b));

@@ -10,6 +10,7 @@ mod expr;
 mod fix;
 mod flatten;
 mod flex;
+mod in_range;
 mod inline;
 pub mod known;
 pub mod limits;
@@ -164,7 +165,7 @@ impl<'m> Round<'m> {
             for (k, name) in step.node.output.iter().enumerate().filter(|(_, n)| !n.is_empty()) {
                 let fault = match (results.get(k), declared.get(name.as_str())) {
                     (None, _) if !failed => Err(Fault::new(Code::Arity, format!("has no output {k}, gives {}", results.len()))),
-                    (Some(v), Some(d)) => wellformed::as_declared(v, d, false),
+                    (Some(v), Some(d)) => wellformed::as_declared(v, d, None),
                     _ => Ok(()),
                 };
                 if let Err(f) = fault {
@@ -321,7 +322,7 @@ impl<'m> Round<'m> {
                 continue;
             };
             if out.is_empty()
-                && let Err(f) = wellformed::as_declared(v, o, true)
+                && let Err(f) = wellformed::as_declared(v, o, Some(&build.dims.ranges))
             {
                 out.push(f.of_model());
             }

@@ -5,6 +5,7 @@ use super::value::Val;
 use crate::diag::{Code, Diagnostic, Fault};
 use crate::load::canonical_domain;
 use crate::proto::{DimValue, ModelProto, ValueInfoProto};
+use odc_ir::core::{Dim, Ranges};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The newest version of the file format that is known.
@@ -31,18 +32,17 @@ pub fn check(model: &ModelProto, out: &mut Vec<Diagnostic>) {
 
 /// The element type that a model declares of a value must be the one that it has. Sizes are checked where the model's interface is
 /// at stake: exporters leave stale ones inside.
-pub fn as_declared(v: &Val, declared: &ValueInfoProto, is_output: bool) -> Result<(), Fault> {
+pub fn as_declared(v: &Val, declared: &ValueInfoProto, output: Option<&Ranges>) -> Result<(), Fault> {
     // A list has no type of its own, and a failed node's was taken from here.
     let (None, Ok((dtype, shape))) = (v.list(), tensor_type(declared)) else { return Ok(()) };
     let name = declared.name().escape_debug();
     if dtype != v.dtype() {
         return Err(Fault::new(Code::BadSignature, format!("`{name}` is declared {dtype}, but is {}", v.ty)));
     }
-    if !is_output {
-        return Ok(());
-    }
-    let differs = |(declared, dim): (&crate::proto::Dimension, &odc_ir::core::Dim)| match declared.value {
-        Some(DimValue::DimValue(n)) if n >= 0 => dim.as_const().is_some_and(|d| d != n),
+    let Some(ranges) = output else { return Ok(()) };
+    // For sure: a size that inputs or data decide may be what is declared.
+    let differs = |(declared, dim): (&crate::proto::Dimension, &Dim)| match declared.value {
+        Some(DimValue::DimValue(n)) if n >= 0 => ranges.differ(dim, &Dim::from(n)),
         _ => false,
     };
     if shape.dim.len() != v.rank() || shape.dim.iter().zip(v.shape()).any(differs) {

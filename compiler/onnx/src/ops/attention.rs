@@ -223,6 +223,7 @@ pub fn attention(c: &mut Call) -> Out {
         if c.opt(4).is_some() {
             return Err(operand("nonpad_kv_seqlen and past_key must not be given together"));
         }
+        c.in_range(&valid, &[(Dim::ZERO, total.clone())], "`nonpad_kv_seqlen`")?;
         let valid = c.reshape(&valid, vec![valid.ty.elements(), Dim::ONE, Dim::ONE, Dim::ONE])?;
         let keys = c.positions(&total, DType::I64, 3, 4)?;
         let real = c.apply(BinaryFn::Lt, &keys, &valid)?;

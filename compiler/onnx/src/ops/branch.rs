@@ -98,7 +98,10 @@ fn comparable(ours: &[Val], theirs: &[Val]) -> Got<()> {
 
 /// Both branches here, and of each result one: its sizes are counts that the condition decides.
 fn both_ways(c: &mut Call, condition: &Val, [then, otherwise]: [&GraphProto; 2]) -> Out {
-    let (ours, theirs) = (c.subgraph(then, &[])?, c.subgraph(otherwise, &[])?);
+    c.build.unsure += 1;
+    let both = c.subgraph(then, &[]).and_then(|x| Ok((x, c.subgraph(otherwise, &[])?)));
+    c.build.unsure -= 1;
+    let (ours, theirs) = both?;
     comparable(&ours, &theirs)?;
     let mut out = vec![];
     for (x, y) in ours.iter().zip(&theirs) {

@@ -271,6 +271,14 @@ fn list(c: &Call, name: &str, count: usize) -> Got<Vec<i64>> {
     }
 }
 
+fn directions(c: &Call, name: &str, count: usize) -> Got<Vec<i64>> {
+    let all = list(c, name, count)?;
+    match all.iter().find(|d| !matches!(d, 0 | 1)) {
+        None => Ok(all),
+        Some(d) => Err(bad(name, format!("has a {d}, must be 0 (forward) or 1 (reverse)"))),
+    }
+}
+
 /// Axis `from` of `x` at `to`, the others in their order.
 fn move_axis(c: &mut Call, x: &Val, from: usize, to: usize) -> Got<Val> {
     if from == to {
@@ -296,9 +304,9 @@ pub fn scan(c: &mut Call) -> Out {
     let (initial, inputs) = all.split_at(states);
     let scan = Scan {
         body,
-        backwards: list(c, if batched { "directions" } else { "scan_input_directions" }, inputs.len())?,
+        backwards: directions(c, if batched { "directions" } else { "scan_input_directions" }, inputs.len())?,
         axes: if batched { vec![0; inputs.len()] } else { list(c, "scan_input_axes", inputs.len())? },
-        out_backwards: if batched { vec![0; outputs] } else { list(c, "scan_output_directions", outputs)? },
+        out_backwards: if batched { vec![0; outputs] } else { directions(c, "scan_output_directions", outputs)? },
         out_axes: if batched { vec![0; outputs] } else { list(c, "scan_output_axes", outputs)? },
     };
     if !batched {

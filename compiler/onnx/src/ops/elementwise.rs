@@ -1,6 +1,7 @@
 //! Operators on single elements: functions of one, two or three operands with numpy's broadcasting, casts and activations.
 //! Known sizes and literals are computed right here.
 
+use crate::attrs::bad;
 use crate::diag::{Code, Fault};
 use crate::import::call::{Call, Got, Out, operand};
 use crate::import::known;
@@ -131,6 +132,9 @@ pub fn bit_shift(c: &mut Call) -> Out {
 pub fn modulo(c: &mut Call) -> Out {
     let rem = c.attrs.flag("fmod", false)?;
     let (x, y) = (c.input(0)?, c.input(1)?);
+    if x.dtype().is_float() && !rem && c.opset < 28 {
+        return Err(bad("fmod", "is 0, which before opset 28 is for integers only: it must be 1"));
+    }
     if rem || !x.dtype().is_float() {
         return two(c, if rem { BinaryFn::Rem } else { BinaryFn::Mod }, Takes::Any);
     }

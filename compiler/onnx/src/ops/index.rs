@@ -15,18 +15,6 @@ fn indices(c: &Call, k: usize) -> Got<Val> {
     }
 }
 
-/// Indices that are constants must lie in the axes that they count along, the k-th of each tuple in the k-th; others are clamped when
-/// the model runs.
-fn constants_in(ind: &Val, axes: &[Dim]) -> Got<()> {
-    let sizes = axes.iter().map(Dim::as_const).collect::<Option<Vec<_>>>();
-    let (Some(sizes), Some(all)) = (sizes, ind.const_elements()) else { return Ok(()) };
-    let worst = all.iter().zip(sizes.iter().cycle()).find(|(i, n)| **i < -**n || **i >= **n);
-    match worst {
-        Some((i, n)) => Err(operand(format!("the index {i} is outside of an axis of size {n}"))),
-        None => Ok(()),
-    }
-}
-
 pub fn gather(c: &mut Call) -> Out {
     let (x, ind) = (c.input(0)?, indices(c, 1)?);
     c.want_rank(&x, 1, "the data")?;
@@ -34,7 +22,7 @@ pub fn gather(c: &mut Call) -> Out {
     let (head, tail) = x.shape().split_at_checked(axis).unwrap_or((&[], &[]));
     let size = tail.first().cloned().unwrap_or(Dim::ONE);
     let shape: Vec<Dim> = head.iter().chain(ind.shape()).chain(tail.iter().skip(1)).cloned().collect();
-    constants_in(&ind, std::slice::from_ref(&size))?;
+    c.indices_in(&ind, std::slice::from_ref(&size))?;
     if let Some(list) = ind.const_ints() {
         if let Some(v) = known_gather(&x, &list, axis, &shape) {
             return Ok(vec![v]);
@@ -70,7 +58,7 @@ pub fn gather_elements(c: &mut Call) -> Out {
     if ind.rank() != x.rank() {
         return Err(operand(format!("indices {} and data {} must have the same rank", ind.ty, x.ty)));
     }
-    constants_in(&ind, x.shape().get(axis..=axis).unwrap_or(&[]))?;
+    c.indices_in(&ind, x.shape().get(axis..=axis).unwrap_or(&[]))?;
     Ok(vec![c.emit(Op::GatherElements { axis }, &[&x, &ind], x.dtype(), ind.shape().to_vec())?])
 }
 
@@ -90,7 +78,7 @@ pub fn gather_nd(c: &mut Call) -> Out {
     for (a, b) in x.shape().iter().zip(ind.shape()).take(batch_dims) {
         c.equal(a, b, "batch axes")?;
     }
-    constants_in(&ind, x.shape().get(batch_dims..batch_dims + depth).unwrap_or(&[]))?;
+    c.indices_in(&ind, x.shape().get(batch_dims..batch_dims + depth).unwrap_or(&[]))?;
     let shape = lead.iter().chain(x.shape().iter().skip(batch_dims + depth)).cloned().collect();
     Ok(vec![c.emit(Op::GatherNd { batch_dims }, &[&x, &ind], x.dtype(), shape)?])
 }
@@ -117,7 +105,7 @@ pub fn scatter_nd(c: &mut Call) -> Out {
     for (a, b) in updates.shape().iter().zip(&want) {
         c.equal(a, b, "updates and indices")?;
     }
-    constants_in(&ind, x.shape().get(..depth).unwrap_or(&[]))?;
+    c.indices_in(&ind, x.shape().get(..depth).unwrap_or(&[]))?;
     let f = scatter_fn(c)?;
     Ok(vec![c.emit(Op::ScatterNd { f }, &[&x, &ind, &updates], x.dtype(), x.shape().to_vec())?])
 }
@@ -132,7 +120,7 @@ pub fn scatter_elements(c: &mut Call) -> Out {
     for (a, b) in updates.shape().iter().zip(ind.shape()) {
         c.equal(a, b, "updates and indices")?;
     }
-    constants_in(&ind, x.shape().get(axis..=axis).unwrap_or(&[]))?;
+    c.indices_in(&ind, x.shape().get(axis..=axis).unwrap_or(&[]))?;
     let f = scatter_fn(c)?;
     Ok(vec![c.emit(Op::ScatterElements { axis, f }, &[&x, &ind, &updates], x.dtype(), x.shape().to_vec())?])
 }

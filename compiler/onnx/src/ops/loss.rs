@@ -36,7 +36,18 @@ fn loss(c: &mut Call, x: &Val) -> Got<Val> {
     for (a, b) in x.shape().iter().enumerate().filter(|(k, _)| *k != 1).map(|(_, d)| d.clone()).zip(target.shape()).collect::<Vec<_>>() {
         c.equal(&a, b, "sizes of scores and target")?;
     }
-    let ignored = match c.attrs.int("ignore_index")? {
+    let ignore = c.attrs.int("ignore_index")?;
+    // What is ignored may be no class: then nothing can be said.
+    if ignore.is_none_or(|i| i >= -1) {
+        let last = x.shape().get(1).cloned().unwrap_or(Dim::ONE) - 1;
+        let (first, last) = match ignore {
+            Some(-1) => (Dim::from(-1), last),
+            Some(i) => (Dim::ZERO, last.max_with(&Dim::from(i))),
+            None => (Dim::ZERO, last),
+        };
+        c.in_range(&target, &[(first, last)], "a class")?;
+    }
+    let ignored = match ignore {
         Some(i) => Some(c.with(BinaryFn::Eq, &target, i as f64)?),
         None => None,
     };

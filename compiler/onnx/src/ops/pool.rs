@@ -238,6 +238,7 @@ pub fn max_unpool(c: &mut Call) -> Out {
         let size = (d - 1) * window.stride(k) + window.kernel.get(k).copied().unwrap_or(1) - window.begin(k) - window.end(k);
         inner.push(size);
     }
+    c.in_range(&at, &[(Dim::ZERO, &Dim::product(&inner) - 1)], "an index")?;
     let zero = Val::scalar(x.dtype(), 0.0);
     let flat = c.expand(&zero, vec![Dim::product(&inner)])?;
     let count = vec![x.ty.elements()];

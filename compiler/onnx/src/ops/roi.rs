@@ -54,6 +54,7 @@ pub fn roi_align(c: &mut Call) -> Out {
     let sizes = [n.clone(), ch.clone(), h.clone(), w.clone()];
     let count = c.equal(count, m, "regions and their batch indices")?;
     let dtype = wide(x.dtype());
+    c.in_range(&batch, &[(Dim::ZERO, n - 1)], "a batch index")?;
     let (rois, batch) = (c.convert(&rois, dtype)?, c.convert(&batch, DType::I64)?);
     let r = Regions { x: x.clone(), rois, batch, sizes, count, half_pixel, samples, scale, dtype };
     let y = match (samples, greatest) {

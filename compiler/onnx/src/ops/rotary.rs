@@ -69,6 +69,7 @@ pub fn look_up(c: &mut Call, table: &Val, positions: &Val) -> Got<Val> {
         return Err(operand(format!("the angles are {}, must have two axes", table.ty)));
     }
     c.want_indices(positions, "positions")?;
+    c.indices_in(positions, table.shape().get(..1).unwrap_or(&[]))?;
     let mut shape = positions.shape().to_vec();
     shape.push(c.last_size(table));
     c.emit(Op::Gather { axis: 0 }, &[table, positions], table.dtype(), shape)

@@ -19,6 +19,9 @@ pub fn tensor_scatter(c: &mut Call) -> Out {
     let (n, m) = (past.shape().get(axis).cloned().unwrap_or(Dim::ONE), update.shape().get(axis).cloned().unwrap_or(Dim::ONE));
     let mut at = c.positions(&n, DType::I64, axis, rank)?;
     if let Some(first) = c.opt(2) {
+        if !circular {
+            c.in_range(&first, &[(Dim::ZERO, &n - &m)], "where to write")?;
+        }
         let first = c.convert(&first, DType::I64)?;
         let first = c.along(&first, 0, rank)?;
         at = c.sub(&at, &first)?;
@@ -79,6 +82,7 @@ pub fn reverse_sequence(c: &mut Call) -> Out {
         return Err(operand("batch and time axis are the same"));
     }
     let n = x.shape().get(time).cloned().unwrap_or(Dim::ONE);
+    c.in_range(&lengths, &[(Dim::ZERO, n.clone())], "the length of a sequence")?;
     let lengths = c.convert(&lengths, DType::I64)?;
     let lengths = c.along(&lengths, batch, x.rank())?;
     let t = c.positions(&n, DType::I64, time, x.rank())?;

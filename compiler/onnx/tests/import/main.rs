@@ -8,6 +8,7 @@ mod elementwise;
 mod fixed;
 mod functions;
 mod hostile;
+mod in_range;
 mod linear;
 mod lists;
 mod microsoft;

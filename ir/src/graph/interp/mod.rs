@@ -21,6 +21,7 @@ pub fn run(m: &Module, inputs: &[(String, TensorValue)]) -> Result<Vec<TensorVal
     let f = m.main().ok_or(InterpError::NoFunction)?;
     let params: Vec<(&str, &TensorType)> = f.param_names.iter().zip(&f.body.args).map(|(n, v)| (n.as_str(), f.ty(*v))).collect();
     let (mut binding, args) = bind_inputs(&m.symbols, &params, inputs)?;
+    core::check_inputs(&m.in_range, inputs, &binding)?;
     let out = call(m, f, &mut binding, args.into_iter().map(Rc::new).collect(), 0)?;
     let outputs = f.result_names.iter().zip(out).filter(|(name, _)| core::size_of_result(name).is_none());
     Ok(outputs.map(|(_, t)| (*t).clone()).collect())

@@ -134,6 +134,7 @@ pub fn sample(arch: Arch) -> Sample {
                 tensor("w", &[cols], &["3"]),
             ],
             shape_program: b.finish(),
+            in_range: vec![],
             weights: infos,
             digests: Digests::default(),
             targets: vec![target],

@@ -46,6 +46,7 @@ pub fn attention(c: &mut Call) -> Out {
     let [mut q, mut k, v] = group_operands(c, heads, kv_heads)?;
     let length = q.shape().get(1).cloned().unwrap_or(Dim::ONE);
     let ends = c.input(5)?;
+    let lengths = ends.clone();
     let batch = q.shape().first().cloned().unwrap_or(Dim::ONE);
     let ends = c.reshape_checked(&ends, vec![batch, Dim::ONE, Dim::ONE, Dim::ONE], "seqlens_k")?;
     let ends = c.cast(&ends, DType::I64)?;
@@ -78,6 +79,7 @@ pub fn attention(c: &mut Call) -> Out {
         _ => (k, v),
     };
     let total = k.shape().get(2).cloned().unwrap_or(Dim::ONE);
+    c.in_range(&lengths, &[(Dim::ZERO, &total - 1)], "`seqlens_k`")?;
     let mut mask = Mask { added: c.opt(10), ..Mask::default() };
     let window = c.attrs.int_or("local_window_size", -1)?;
     mask.places(c, &length, &total, &filled, [if window > 0 { window - 1 } else { -1 }, 0])?;

@@ -124,6 +124,7 @@ pub fn gather(c: &mut Call) -> Out {
     if axis + 1 == rank || along + 1 != rank {
         return Err(unsupported_use("only rows in blocks along the last axis are supported"));
     }
+    c.indices_in(&ids, data.shape().get(axis..=axis).unwrap_or(&[]))?;
     let rows = |c: &mut Call, v: &Val| {
         let (head, tail) = v.shape().split_at_checked(axis).unwrap_or((&[], &[]));
         let shape = head.iter().chain(ids.shape()).chain(tail.iter().skip(1)).cloned().collect();

@@ -117,6 +117,7 @@ pub fn embed_layer(c: &mut Call) -> Out {
 fn rows(c: &mut Call, table: &Val, ids: &Val) -> Got<Val> {
     c.want_indices(ids, "ids")?;
     c.want_rank(table, 1, "the table")?;
+    c.indices_in(ids, table.shape().get(..1).unwrap_or(&[]))?;
     let mut shape = ids.shape().to_vec();
     shape.extend(table.shape().iter().skip(1).cloned());
     c.emit(Op::Gather { axis: 0 }, &[table, ids], table.dtype(), shape)

@@ -82,6 +82,7 @@ pub fn imputer(c: &mut Call) -> Out {
 pub fn array_feature_extractor(c: &mut Call) -> Out {
     let (x, at) = (c.input(0)?, c.input(1)?);
     c.want_rank(&x, 1, "the data")?;
+    c.in_range(&at, &[(Dim::ZERO, &c.last_size(&x) - 1)], "a position")?;
     let count = at.ty.elements();
     let at = c.reshape(&at, vec![count.clone()])?;
     let lead = x.shape().split_last().map_or(&[][..], |(_, lead)| lead);

@@ -127,6 +127,7 @@ fn stack(c: &mut Call, parts: Vec<Val>, at: usize) -> Got<Val> {
 /// The length of each sequence, unless all are known to be whole.
 fn lengths(c: &mut Call, time: &Dim) -> Got<Option<Val>> {
     let Some(v) = c.opt(4) else { return Ok(None) };
+    c.in_range(&v, &[(Dim::ZERO, time.clone())], "the length of a sequence")?;
     if v.known_ints().is_some_and(|l| l.iter().all(|d| d == time)) {
         return Ok(None);
     }
