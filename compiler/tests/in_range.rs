@@ -16,7 +16,8 @@ const ROWS: &str = r#"graph module "rows" {
 
 fn run(session: &mut Session, rows: usize, at: &[i64]) -> Result<Vec<f32>, odc_runtime::RunError> {
     let x: Vec<f32> = (0..rows * 2).map(|k| k as f32).collect();
-    let inputs = [("x", TensorView::of(&[rows, 2], &x)), ("i", TensorView::of(&[at.len()], at))];
+    let (shape, count) = ([rows, 2], [at.len()]);
+    let inputs = [("x", TensorView::of(&shape, &x)), ("i", TensorView::of(&count, at))];
     session.run(&inputs).map(|o| o.get("y").and_then(|y| y.as_slice::<f32>()).expect("floats").to_vec())
 }
 
