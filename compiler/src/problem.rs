@@ -1,6 +1,7 @@
 //! Problems as people and machines read them: a stable code, where, what, and what to do. A failed command reports all of its
 //! problems at once, and its kind of failure is the exit code.
 
+use odc_onnx::OpenDim;
 use serde::Serialize;
 use std::fmt;
 
@@ -36,11 +37,22 @@ pub struct Problem {
     /// Inputs of the model that `--fix` would have to give.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub inputs: Box<[String]>,
+    /// Dims of the model that `--dim` would have to fix.
+    #[serde(skip)]
+    pub dims: Box<[OpenDim]>,
 }
 
 impl Problem {
     pub fn new(code: &str, message: impl fmt::Display) -> Problem {
-        Problem { code: code.into(), node: None, op: None, message: message.to_string(), help: None, inputs: Box::default() }
+        Problem {
+            code: code.into(),
+            node: None,
+            op: None,
+            message: message.to_string(),
+            help: None,
+            inputs: Box::default(),
+            dims: Box::default(),
+        }
     }
     pub fn help(mut self, help: impl Into<String>) -> Problem {
         self.help = Some(help.into().into());
@@ -95,6 +107,7 @@ impl From<odc_onnx::Diagnostic> for Problem {
             message: d.message,
             help: d.help.map(Into::into),
             inputs: d.inputs.into(),
+            dims: d.dims.into(),
         }
     }
 }

@@ -81,11 +81,27 @@ pub struct Fault {
     pub help: Option<String>,
     /// Inputs of the model that would have to be known when compiling.
     pub inputs: Vec<String>,
+    /// Dims of the model that would have to be.
+    pub dims: Vec<OpenDim>,
+}
+
+/// A dim that has no value yet: its name, and an axis that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenDim {
+    pub name: String,
+    pub input: String,
+    pub axis: usize,
 }
 
 impl Fault {
     pub fn new(code: Code, message: impl Into<String>) -> Fault {
-        Fault { code, message: message.into(), help: None, inputs: vec![] }
+        Fault { code, message: message.into(), help: None, inputs: vec![], dims: vec![] }
+    }
+    /// The problem goes away when these dims of the model have values.
+    pub fn needs_dims(self, dims: Vec<OpenDim>) -> Fault {
+        let Some(first) = dims.first() else { return self };
+        let help = format!("fix it when compiling: --dim {}=N", first.name.escape_debug());
+        Fault { help: Some(help), dims, ..self }
     }
     pub fn help(mut self, help: impl Into<String>) -> Fault {
         self.help = Some(help.into());
@@ -99,7 +115,7 @@ impl Fault {
     }
     /// The diagnostic for a problem of the model as a whole.
     pub fn of_model(self) -> Diagnostic {
-        Diagnostic { code: self.code, node: None, op: None, message: self.message, help: self.help, inputs: self.inputs }
+        Diagnostic { code: self.code, node: None, op: None, message: self.message, help: self.help, inputs: self.inputs, dims: self.dims }
     }
     pub fn at(self, node: &str, op: &str) -> Diagnostic {
         Diagnostic { node: Some(node.to_owned()), op: Some(op.to_owned()), ..self.of_model() }
@@ -109,8 +125,8 @@ impl Fault {
 impl Diagnostic {
     /// As [`Fault::fixable`].
     pub fn fixable(self, inputs: Vec<String>) -> Diagnostic {
-        let f = Fault { code: self.code, message: self.message, help: self.help, inputs: self.inputs }.fixable(inputs);
-        Diagnostic { message: f.message, help: f.help, inputs: f.inputs, ..self }
+        let f = Fault { code: self.code, message: self.message, help: self.help, inputs: self.inputs, dims: self.dims }.fixable(inputs);
+        Diagnostic { message: f.message, help: f.help, inputs: f.inputs, dims: f.dims, ..self }
     }
 }
 
@@ -126,6 +142,8 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// Inputs of the model that would have to be known when compiling.
     pub inputs: Vec<String>,
+    /// Dims of the model that would have to be.
+    pub dims: Vec<OpenDim>,
 }
 
 impl fmt::Display for Diagnostic {

@@ -13,7 +13,7 @@ pub mod proto;
 pub mod support;
 pub mod tensor;
 
-pub use diag::{Code, Diagnostic, Fault};
+pub use diag::{Code, Diagnostic, Fault, OpenDim};
 pub use import::{Fixed, ImportOptions, Items, Limits, OPSETS, import, item_name};
 pub use load::{ImportError, Model};
 pub use mapped::FileError;

@@ -139,6 +139,7 @@ fn child_failure(out: &std::process::Output) -> Option<Failure> {
             message: text("message")?,
             help: text("help").map(Into::into),
             inputs: Box::default(),
+            dims: Box::default(),
         })
     };
     let problems: Vec<_> = v.get("errors")?.as_array()?.iter().filter_map(problem).collect();

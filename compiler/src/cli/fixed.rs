@@ -1,14 +1,15 @@
-//! A model fitted to a data set: inputs that must be known when compiling take their values from it. Another data set with other
-//! values has the model compiled anew.
+//! A model fitted to a data set: inputs and dims that must be known when compiling take their values from it. Another data set with
+//! other values has the model compiled anew.
 
 use super::device::{Device, DeviceArgs};
 use super::model::{CompileArgs, is_artifact};
+use crate::dims::DimArg;
 use crate::fix::FixArg;
 use crate::host_tensor::HostTensor;
 use crate::lists::{self, FileKind, ListArg, Value, kind_of};
 use crate::problem::{Exit, Failure, Problem};
 use odc_ir::core::Scalar;
-use odc_onnx::{Fixed, Items, Model};
+use odc_onnx::{Fixed, Items, Model, OpenDim};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,8 @@ pub struct Fitted<'a> {
     device: Option<Device>,
     /// Values that a data set fixed.
     fixed: BTreeMap<String, HostTensor>,
+    /// Dims that a data set fixed, each with its value.
+    sizes: BTreeMap<String, (OpenDim, usize)>,
 }
 
 impl<'a> Fitted<'a> {
@@ -46,6 +49,7 @@ impl<'a> Fitted<'a> {
             lists: BTreeMap::new(),
             device: None,
             fixed: BTreeMap::new(),
+            sizes: BTreeMap::new(),
         };
         if is_artifact(path) {
             let device = Device::open(path, compile, run)?;
@@ -96,7 +100,8 @@ impl<'a> Fitted<'a> {
 
     /// What was taken from the data set, in words.
     pub fn fixed(&self) -> BTreeMap<&str, String> {
-        self.fixed.iter().map(|(n, t)| (n.as_str(), shown(t))).collect()
+        let sizes = self.sizes.iter().map(|(n, s)| (n.as_str(), s.1.to_string()));
+        self.fixed.iter().map(|(n, t)| (n.as_str(), shown(t))).chain(sizes).collect()
     }
 
     /// Compiles the model for these inputs where needed, and leaves only those that are still inputs. Returns what to tell.
@@ -107,22 +112,26 @@ impl<'a> Fitted<'a> {
                 return Err(Problem::usage(what).into());
             }
         }
-        let before = self.fixed.clone();
+        let (before, sizes) = (self.fixed.clone(), self.sizes.clone());
+        for (dim, size) in self.sizes.values_mut() {
+            *size = size_of(dim, inputs).unwrap_or(*size);
+        }
         for (name, value) in &mut self.fixed {
             if let Some((_, t)) = inputs.iter().find(|(n, _)| n == name) {
                 value.clone_from(t);
             }
         }
-        if self.device.is_none() || self.fixed != before {
+        if self.device.is_none() || self.fixed != before || self.sizes != sizes {
             self.device = Some(self.compile(files, inputs)?);
         }
         inputs.retain(|(n, _)| !self.fixed.contains_key(n) && !self.given.contains_key(n));
-        let news: Vec<_> =
+        let mut news: Vec<_> =
             self.fixed.iter().filter(|(n, t)| before.get(*n).is_none_or(|b| b != *t)).map(|(n, t)| format!("{n}={}", shown(t))).collect();
+        news.extend(self.sizes.iter().filter(|(n, s)| sizes.get(*n) != Some(*s)).map(|(n, s)| format!("{n}={}", s.1)));
         Ok((!news.is_empty()).then(|| format!("fixed from the data set: {}", news.join(", "))))
     }
 
-    /// As often as a compilation names further inputs that it must know.
+    /// As often as a compilation names further inputs or dims that it must know.
     fn compile(&mut self, files: &[PathBuf], inputs: &[(String, HostTensor)]) -> Result<Device, Failure> {
         loop {
             let mut how = self.compile.clone();
@@ -130,19 +139,29 @@ impl<'a> Fitted<'a> {
             for ((name, _), file) in inputs.iter().zip(files).filter(|((n, _), _)| self.fixed.contains_key(n)) {
                 how.fix.push(FixArg { name: name.clone(), text: format!("@{}", file.display()) });
             }
+            how.dim.extend(self.sizes.iter().map(|(name, (_, size))| DimArg { name: name.clone(), text: size.to_string() }));
             let failure = match Device::open(self.path, &how, self.run) {
                 Ok(device) => return Ok(device),
                 Err(f) => f,
             };
             let wanted = failure.problems.iter().flat_map(|p| &p.inputs);
-            let known = self.fixed.len();
+            let known = self.fixed.len() + self.sizes.len();
+            let dims = failure.problems.iter().flat_map(|p| &p.dims);
+            let sizes = dims.filter_map(|d| Some((d.name.clone(), (d.clone(), size_of(d, inputs)?))));
+            let sizes: Vec<_> = sizes.filter(|(name, _)| !self.compile.dim.iter().any(|given| given.name == *name)).collect();
             let found = wanted.filter_map(|w| inputs.iter().find(|(n, _)| n == w).cloned()).filter(|(n, _)| !self.given.contains_key(n));
             self.fixed.extend(found.collect::<Vec<_>>());
-            if failure.exit != Exit::Import || self.fixed.len() == known {
+            self.sizes.extend(sizes);
+            if failure.exit != Exit::Import || self.fixed.len() + self.sizes.len() == known {
                 return Err(failure);
             }
         }
     }
+}
+
+/// What a dim is in these inputs.
+fn size_of(dim: &OpenDim, inputs: &[Named]) -> Option<usize> {
+    inputs.iter().find(|(n, _)| *n == dim.input)?.1.shape.get(dim.axis).copied()
 }
 
 /// Values by name: those whose files have no name take the model's names in order.

@@ -34,7 +34,7 @@ pub struct CompileArgs {
     /// Say how many elements an input has that is a sequence or an optional (x=3), or their shapes (x=2x3,4x3)
     #[arg(long, value_name = "NAME=N", hide_short_help = true)]
     pub list: Vec<ListArg>,
-    /// Raise or lower what a model may ask for: nodes, call_depth, rank or tensor_bytes
+    /// Raise or lower what a model may ask for: nodes, call_depth, trips, rank or tensor_bytes
     #[arg(long, value_name = "NAME=N", hide_short_help = true)]
     pub limit: Vec<DimArg>,
     /// Threads that compile kernels; the result does not depend on it

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// Compare a model's outputs with expected ones
 #[derive(clap::Args)]
 #[command(after_help = "\
-An input that must be known when compiling, such as axes or a shape, takes its value from the data set. DIR is a folder test_data_set_K with input_I.pb and output_I.pb, or holds several of them.
+What must be known when compiling, such as axes, or how long a sequence of tensors is, is taken from the data set. DIR is a folder test_data_set_K with input_I.pb and output_I.pb, or holds several of them.
 An element is right when |got - want| <= A + R * |want|. Without a tolerance, floats get R = 1e-3 and A = 1e-5, and
 integers must be equal.
 

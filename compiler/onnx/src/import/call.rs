@@ -149,7 +149,8 @@ impl Call<'_, '_> {
         sizes.iter().map(|d| d.as_const()).collect::<Option<Vec<_>>>().ok_or_else(|| {
             let text: Vec<_> = sizes.iter().map(Dim::to_string).collect();
             let f = Fault::new(Code::UnsupportedUse, format!("{what} must be constant, is [{}]", text.join(", ")));
-            f.help("fix the dims with --dim")
+            let open = sizes.iter().flat_map(|d| self.build.dims.open(d)).collect();
+            f.help("fix the dims with --dim").needs_dims(open)
         })
     }
     /// The only element of a constant.

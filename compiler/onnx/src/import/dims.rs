@@ -6,7 +6,7 @@
 use super::equal::{self, Lesson};
 use super::expr;
 use super::options::{DimOption, ImportOptions};
-use crate::diag::{Code, Diagnostic, Fault};
+use crate::diag::{Code, Diagnostic, Fault, OpenDim};
 use crate::proto::{DimValue, Dimension};
 use odc_ir::core::{Dim, Origin, Ranges, Sym, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
@@ -247,6 +247,18 @@ impl Dims {
             self.symbols.insert(s, Symbol { lo, most: Some(most), ..Symbol::default() });
         }
         d
+    }
+
+    /// The dims of the model in a size, if it has no others.
+    pub fn open(&self, d: &Dim) -> Vec<OpenDim> {
+        let mut syms = vec![];
+        d.visit_syms(&mut |s| syms.push(s.clone()));
+        syms.dedup();
+        let one = |s: &Sym| {
+            let at = self.symbols.get(s)?.origin.as_ref()?;
+            Some(OpenDim { name: s.name().to_owned(), input: at.input.clone(), axis: at.axis })
+        };
+        syms.iter().map(one).collect::<Option<Vec<_>>>().unwrap_or_default()
     }
 
     pub fn simplify(&self, d: &Dim) -> Dim {

@@ -127,12 +127,17 @@ fn unrolled(step: &Step, given: Vec<Option<Val>>, build: &mut Build, turn: Turn<
     let trips = match given.next().flatten() {
         None => MAX_TURNS,
         Some(v) => {
-            v.const_ints().and_then(|l| l.first().copied()).ok_or_else(|| unknown("the trip count").fixable(build.inputs_behind(&v)))?
+            let open = || v.known_ints().unwrap_or_default().iter().flat_map(|d| build.dims.open(d)).collect();
+            let unknown = || unknown("the trip count").fixable(build.inputs_behind(&v)).needs_dims(open());
+            v.const_ints().and_then(|l| l.first().copied()).ok_or_else(unknown)?
         }
     };
-    let holds = |v: &Val| v.known.as_ref().and_then(|k| k.first()).and_then(Elem::as_bool).ok_or_else(|| unknown("the condition"));
+    let holds = |v: &Val, build: &Build| {
+        let known = v.known.as_ref().and_then(|k| k.first()).and_then(Elem::as_bool);
+        known.ok_or_else(|| unknown("the condition").fixable(build.inputs_behind(v)))
+    };
     let condition = given.next().flatten();
-    let mut more = condition.as_ref().map_or(Ok(true), holds)?;
+    let mut more = condition.as_ref().map_or(Ok(true), |v| holds(v, build))?;
     let mut carried: Vec<Val> = given.flatten().collect();
     if step.node.output.len() > carried.len() {
         return Err(Fault::new(Code::UnsupportedUse, "stacked outputs of a loop over sequences are not supported")
@@ -150,7 +155,7 @@ fn unrolled(step: &Step, given: Vec<Option<Val>>, build: &mut Build, turn: Turn<
         inputs.extend(carried.iter().cloned());
         let Some(outputs) = turn(inputs, build) else { return Ok(None) };
         let mut outputs = outputs.into_iter();
-        more = outputs.next().as_ref().map_or(Ok(true), holds)?;
+        more = outputs.next().as_ref().map_or(Ok(true), |v| holds(v, build))?;
         carried = outputs.take(carried.len()).collect();
         if k + 1 == MAX_TURNS && more && trips == MAX_TURNS {
             return Err(Fault::new(Code::Limit, format!("a loop over sequences has more than {MAX_TURNS} turns")));

@@ -112,7 +112,8 @@ pub fn split(c: &mut Call) -> Out {
     let whole = |size: &Dim| {
         let n = size.as_const().filter(|n| (0..=MAX_PARTS).contains(n));
         n.ok_or_else(|| {
-            unsupported_use(format!("the axis has the size {size}; how many parts there are must be known")).help("fix it with --dim")
+            let f = unsupported_use(format!("the axis has the size {size}; how many parts there are must be known"));
+            f.needs_dims(c.build.dims.open(size))
         })
     };
     let sizes: Vec<i64> = match c.opt(1) {

@@ -3,7 +3,7 @@
 use crate::net::{Net, int, ints, node, one};
 use odc_onnx::proto::type_proto::{Optional, Sequence, Value};
 use odc_onnx::proto::{AttributeProto, AttributeType, GraphProto, TypeProto, ValueInfoProto};
-use odc_onnx::{Code, Items};
+use odc_onnx::{Code, Items, OpenDim};
 
 fn name(n: &str) -> ValueInfoProto {
     ValueInfoProto { name: Some(n.into()), ..Default::default() }
@@ -46,6 +46,9 @@ fn splits_and_joins() {
     let m = split("5").module();
     assert_eq!(m.main().unwrap().result_names, ["y.0", "y.1"]);
     assert_eq!(split("s").module().symbols.len(), 0, "the parts say how long the axis is");
+    let open = one(13, "SplitToSequence", &["n"], vec![], vec![]).import().unwrap_err();
+    let dim = OpenDim { name: "n".into(), input: "x".into(), axis: 0 };
+    assert!(open[0].dims == [dim] && open[0].to_string().contains("--dim n="), "{}", open[0]);
 }
 
 #[test]

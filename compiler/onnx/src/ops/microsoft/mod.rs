@@ -18,8 +18,8 @@ rows! {
     "BiasGelu" ANY..NOW (2, 2) activation::bias_gelu;
     "BiasSplitGelu" ANY..NOW (2, 2) fused::bias_split_gelu;
     "DequantizeLinear" ANY..NOW (2, 3) quant::dequantize_linear;
-    "DynamicQuantizeMatMul" ANY..NOW (3, 5) qlinear::dynamic_quantize_matmul;
     "DynamicQuantizeLSTM" ANY..NOW (12, 12) recurrent::dynamic_quantize_lstm;
+    "DynamicQuantizeMatMul" ANY..NOW (3, 5) qlinear::dynamic_quantize_matmul;
     "EmbedLayerNormalization" ANY..NOW (7, 9) norm::embed_layer;
     "FastGelu" ANY..NOW (1, 2) activation::fast_gelu;
     "FusedConv" ANY..NOW (2, 4) fused::conv;
