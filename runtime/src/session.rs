@@ -157,12 +157,17 @@ impl Session {
     /// Runs the model on inputs by name, in any order. The inputs are read in place. The outputs may be read until
     /// the next run.
     pub fn run<'s>(&'s mut self, inputs: &[(&str, TensorView<'s>)]) -> Result<Outputs<'s>, RunError> {
+        self.run_watched(inputs, &mut |_| {})
+    }
+
+    /// [`run`](Self::run) that calls `watch` after every dispatch with the number of its command: for profilers.
+    pub fn run_watched<'s>(&'s mut self, inputs: &[(&str, TensorView<'s>)], watch: &mut dyn FnMut(usize)) -> Result<Outputs<'s>, RunError> {
         let manifest = &self.artifact.0.manifest;
         order_inputs(manifest, inputs.iter().map(|(name, _)| *name), &mut self.order)?;
         let order = core::mem::take(&mut self.order);
         let nothing = TensorView { dtype: odc_format::DType::U8, shape: &[], data: &[] };
         let input = |i: usize| order.get(i).and_then(|&at| inputs.get(at)).map_or(nothing, |&(_, view)| view);
-        let done = self.execute(input);
+        let done = self.execute(input, watch);
         self.order = order;
         done?;
         Ok(Outputs { session: self })
@@ -181,7 +186,7 @@ impl Session {
             return Err(RunError::UnknownInput { name, expected: describe_inputs(manifest) });
         }
         let nothing = TensorView { dtype: odc_format::DType::U8, shape: &[], data: &[] };
-        self.execute(|i| inputs.get(i).copied().unwrap_or(nothing))?;
+        self.execute(|i| inputs.get(i).copied().unwrap_or(nothing), &mut |_| {})?;
         Ok(Outputs { session: self })
     }
 
@@ -193,7 +198,7 @@ impl Session {
         Outputs { session: self }
     }
 
-    fn execute<'a>(&mut self, input: impl Fn(usize) -> TensorView<'a>) -> Result<(), RunError> {
+    fn execute<'a>(&mut self, input: impl Fn(usize) -> TensorView<'a>, watch: &mut dyn FnMut(usize)) -> Result<(), RunError> {
         self.check_types(&input)?;
         self.select_plan(&input)?;
         let model = &self.artifact.0;
@@ -267,12 +272,12 @@ impl Session {
                         scratch,
                         scratch_stride: plan.scratch,
                     };
-                    if let (Some(pool), true) = (&mut self.pool, grid > grain) {
-                        pool.run(call, *grid, *grain);
-                        continue;
+                    match &mut self.pool {
+                        Some(pool) if grid > grain => pool.run(call, *grid, *grain),
+                        // SAFETY: bound above; thread 0 is the caller, alone.
+                        _ => unsafe { call.run(0, 0, *grid) },
                     }
-                    // SAFETY: bound above; thread 0 is the caller, alone.
-                    unsafe { call.run(0, 0, *grid) };
+                    watch(at - 1);
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use super::device::{Device, DeviceArgs, Results};
 use super::model::{CompileArgs, compile, is_artifact};
-use super::{print, print_json};
+use super::{print, print_json, profile};
 use crate::compare::{Tolerance, compare};
 use crate::host_tensor::{HostTensor, byte_count};
 use crate::output::write_file;
@@ -33,6 +33,9 @@ pub struct Args {
     /// How long to measure
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
+    /// Also the median time of every dispatch, on a CPU
+    #[arg(long)]
+    profile: bool,
     /// Only measure the machine's peak
     #[arg(long)]
     peak: bool,
@@ -93,6 +96,9 @@ fn bench_model(args: &Args, model: &Path) -> Result<Map<String, Value>, Failure>
     command.args(["--threads", &args.device.threads.to_string(), "--seconds", &args.seconds.to_string()]);
     if !args.compile.target.is_empty() {
         command.args(["--target", &args.compile.target.join(",")]);
+    }
+    if args.profile {
+        command.arg("--profile");
     }
     if let Some(adapter) = &args.device.adapter {
         command.args(["--adapter", adapter]);
@@ -190,6 +196,9 @@ fn bench_artifact(args: &Args, path: &Path) -> Result<Map<String, Value>, Failur
     });
     let mut report = report.as_object().cloned().unwrap_or_default();
     report.extend(device.report());
+    if args.profile {
+        report.insert("profile".into(), profile::profile(&mut device, &views, args.seconds)?);
+    }
     Ok(report)
 }
 
@@ -259,8 +268,8 @@ fn round(x: f64) -> f64 {
 }
 
 fn table(report: &Map<String, Value>) -> Result<(), Failure> {
-    for (key, value) in report.iter().filter(|(k, v)| !v.is_null() && *k != "inputs") {
+    for (key, value) in report.iter().filter(|(k, v)| !v.is_null() && *k != "inputs" && *k != "profile") {
         print(format!("{key:<26} {value}"))?;
     }
-    Ok(())
+    report.get("profile").map_or(Ok(()), profile::table)
 }
