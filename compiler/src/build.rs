@@ -9,8 +9,10 @@ use crate::progress::Report;
 use odc_ir::core::{Func, Level, Module, Unary};
 use odc_ir::program::{Kernel, Program, verify_program};
 use odc_ir::{graph, loops, tensor};
+use odc_passes::egraph::Group;
+use odc_passes::fuse::Arm;
 use odc_passes::plan::{PlanOptions, SplitError};
-use odc_passes::{Gpu, Machine, canonicalise, compress, expand, fuse, gpu, lower_loop, lower_tensor, merge, plan, schedule, unroll};
+use odc_passes::{Gpu, Machine, canonicalise, compress, cost, expand, fuse, gpu, lower_loop, lower_tensor, merge, plan, schedule, unroll};
 
 /// What the targets of one machine share.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct Build {
     pub tensor: tensor::Module,
     /// Tensor IR, fused into dispatches with their schedules.
     pub dispatches: tensor::Module,
+    /// What was weighed to form them.
+    pub decisions: Vec<fuse::Decision>,
     /// What became of large weights, if they were to be stored as f16.
     pub compressed: Option<compress::Report>,
     pub program: Program,
@@ -31,9 +35,9 @@ impl Build {
             refuse(sizes_from_data(graph))?;
         }
         let level = options.level;
-        report("lowering to tensor ops", 0, 0);
-        let failed = |e: lower_tensor::LowerError| CompileError::one(Problem::new("ODC0300", &e).at(&e.loc));
-        let tensor = match machine {
+        let arm = if level < OptLevel::O2 { options.fusion.arm.min(Arm::Greedy) } else { options.fusion.arm };
+        let fusion = fuse::Options { arm, ..options.fusion.clone() };
+        let mut formed = match machine {
             Machine::Gpu(_) if level > OptLevel::O0 || graph.funcs.len() > 1 => {
                 let mut graph = graph.clone();
                 if graph.funcs.len() > 1 {
@@ -42,19 +46,20 @@ impl Build {
                     unroll::unroll(&mut graph).map_err(refused)?;
                     canonicalise::canonicalise(&mut graph);
                 }
-                merge::merge(&mut graph);
-                passes::renumber(&mut graph);
-                sound(Stage::Canonical, graph::verify(&graph))?;
-                lower_tensor::lower(&graph)
+                Formed::new(&merged(graph)?.0, &machine, &fusion, report)?
             }
-            Machine::Cpu | Machine::Gpu(_) => lower_tensor::lower(graph),
+            Machine::Cpu | Machine::Gpu(_) => Formed::new(graph, &machine, &fusion, report)?,
         };
-        let tensor = tensor.map_err(failed)?;
-        sound(Stage::Tensor, tensor::verify(&tensor))?;
-
-        report("forming dispatches", 0, 0);
-        let mut dispatches = tensor.clone();
-        fuse::fuse_for(&mut dispatches, &machine);
+        if machine == Machine::Cpu && arm == Arm::Choose && fusion.groups.contains(&Group::Merge) {
+            let (merged, products) = merged(graph.clone())?;
+            if products > 0 {
+                let merged = Formed::new(&merged, &machine, &fusion, report)?;
+                if merged.time(&fusion) < formed.time(&fusion) * fuse::WORTH {
+                    formed = merged;
+                }
+            }
+        }
+        let Formed { tensor, mut dispatches, decisions } = formed;
         let compressed = (options.weights == Weights::F16).then(|| compress::compress(&mut dispatches));
         // A GPU's schedule is how a dispatch becomes workgroups at all, not only how fast it is.
         if level > OptLevel::O0 || machine != Machine::Cpu {
@@ -66,7 +71,7 @@ impl Build {
 
         let program = program(&dispatches, &machine, report)?;
         refuse(verify_program(&program).into_iter().map(|e| bug(Stage::Program, e)).collect())?;
-        Ok(Build { machine, tensor, dispatches, compressed, program })
+        Ok(Build { machine, tensor, dispatches, decisions, compressed, program })
     }
 
     /// The kernels as a module of their own.
@@ -75,6 +80,39 @@ impl Build {
         m.symbols.clone_from(&self.program.symbols);
         m.funcs.clone_from(&self.program.kernels);
         m
+    }
+}
+
+/// The graph with products merged, and how many are gone.
+fn merged(mut graph: graph::Module) -> Result<(graph::Module, usize), CompileError> {
+    let products = merge::merge(&mut graph);
+    passes::renumber(&mut graph);
+    sound(Stage::Canonical, graph::verify(&graph))?;
+    Ok((graph, products))
+}
+
+/// A graph lowered to tensor ops, and these formed into dispatches.
+struct Formed {
+    tensor: tensor::Module,
+    dispatches: tensor::Module,
+    decisions: Vec<fuse::Decision>,
+}
+
+impl Formed {
+    fn new(graph: &graph::Module, machine: &Machine, fusion: &fuse::Options, report: Report<'_>) -> Result<Formed, CompileError> {
+        report("lowering to tensor ops", 0, 0);
+        let failed = |e: lower_tensor::LowerError| CompileError::one(Problem::new("ODC0300", &e).at(&e.loc));
+        let tensor = lower_tensor::lower(graph).map_err(failed)?;
+        sound(Stage::Tensor, tensor::verify(&tensor))?;
+        report("forming dispatches", 0, 0);
+        let mut dispatches = tensor.clone();
+        let decisions = fuse::fuse_for(&mut dispatches, machine, fusion);
+        Ok(Formed { tensor, dispatches, decisions })
+    }
+
+    /// Predicted nanoseconds of all functions.
+    fn time(&self, fusion: &fuse::Options) -> f64 {
+        self.dispatches.funcs.iter().map(|f| cost::func_time(&self.dispatches, f, &fusion.rates)).sum()
     }
 }
 

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 
 /// At given input shapes; `None` if they do not decide it.
 pub fn count(m: &Module, inputs: &[(String, Vec<usize>)]) -> Option<u64> {
-    let f = m.main()?;
-    let sizes = bind(m, f, inputs);
+    let sizes = sizes(m, inputs);
     let number = |d: Dim| d.eval(&|s| sizes.get(s).copied()).ok().map(Dim::from);
     u64::try_from(sum(m, &number)?.as_const()?).ok()
 }
@@ -39,7 +38,9 @@ fn sum(m: &Module, value: &dyn Fn(Dim) -> Option<Dim>) -> Option<Dim> {
     bodies.remove(m.main()?.name.as_str())
 }
 
-fn bind(m: &Module, f: &Func, inputs: &[(String, Vec<usize>)]) -> BTreeMap<Sym, i64> {
+/// The symbols that inputs of these shapes say.
+pub fn sizes(m: &Module, inputs: &[(String, Vec<usize>)]) -> BTreeMap<Sym, i64> {
+    let Some(f) = m.main() else { return BTreeMap::new() };
     let size = |s: &Sym| {
         let origin = m.symbols.get(s)?.origin.as_ref()?;
         let (_, shape) = inputs.iter().find(|(n, _)| *n == origin.input)?;

@@ -77,6 +77,23 @@ impl Pass {
     }
 }
 
+const LOWER_TENSOR: Pass = Pass {
+    name: "lower_tensor",
+    about: "graph ops as structured ops over named axes",
+    run: Run::GraphToTensor(|m| lower_tensor::lower(m).map_err(|e| e.to_string())),
+};
+const SCHEDULE: Pass =
+    Pass { name: "schedule", about: "a schedule for each dispatch; constant operands packed", run: Run::Tensor(schedule::schedule) };
+const PLAN: Pass = Pass {
+    name: "plan",
+    about: "all dispatches as kernels, in order, and their memory",
+    run: Run::TensorToProgram(|m| {
+        let mut kernels = lower_loop::lower(m).map_err(|e| e.to_string())?;
+        kernels.iter_mut().for_each(|k| expand::expand(&mut k.func));
+        plan::plan(m, kernels).map_err(|e| e.to_string())
+    }),
+};
+
 /// In the order of the pipeline: each takes the newest module of its level.
 pub const PASSES: &[Pass] = &[
     Pass {
@@ -84,13 +101,9 @@ pub const PASSES: &[Pass] = &[
         about: "directed rewrites that are always better",
         run: Run::Graph(|m| drop(canonicalise::canonicalise(m))),
     },
-    Pass {
-        name: "lower_tensor",
-        about: "graph ops as structured ops over named axes",
-        run: Run::GraphToTensor(|m| lower_tensor::lower(m).map_err(|e| e.to_string())),
-    },
-    Pass { name: "fuse", about: "structured ops into dispatches", run: Run::Tensor(fuse::fuse) },
-    Pass { name: "schedule", about: "a schedule for each dispatch; constant operands packed", run: Run::Tensor(schedule::schedule) },
+    LOWER_TENSOR,
+    Pass { name: "fuse", about: "structured ops into dispatches, greedily", run: Run::Tensor(fuse::fuse) },
+    SCHEDULE,
     Pass {
         name: "lower_loop",
         about: "each dispatch as a kernel",
@@ -110,15 +123,19 @@ pub const PASSES: &[Pass] = &[
         about: "transcendental functions as polynomials",
         run: Run::Loop(|m| m.funcs.iter_mut().for_each(expand::expand)),
     },
+    PLAN,
+];
+
+/// The way of `-O2`: dispatches are chosen, not formed greedily.
+pub const CHOICE_PASSES: &[Pass] = &[
+    LOWER_TENSOR,
     Pass {
-        name: "plan",
-        about: "all dispatches as kernels, in order, and their memory",
-        run: Run::TensorToProgram(|m| {
-            let mut kernels = lower_loop::lower(m).map_err(|e| e.to_string())?;
-            kernels.iter_mut().for_each(|k| expand::expand(&mut k.func));
-            plan::plan(m, kernels).map_err(|e| e.to_string())
-        }),
+        name: "choose",
+        about: "structured ops into the dispatches that cost least together",
+        run: Run::Tensor(|m| drop(fuse::fuse_for(m, &Machine::Cpu, &Default::default()))),
     },
+    SCHEDULE,
+    PLAN,
 ];
 
 /// The GPU's way from the graph to the program, likewise in order.
@@ -129,12 +146,12 @@ pub const GPU_PASSES: &[Pass] = &[
         run: Run::GraphIfPossible(|m| unroll::unroll(m).map_err(|e| format!("ODC0313: {e}"))),
     },
     Pass { name: "merge", about: "products of one tensor with several weights as one", run: Run::Graph(|m| _ = merge::merge(m)) },
+    LOWER_TENSOR,
     Pass {
-        name: "lower_tensor",
-        about: "graph ops as structured ops over named axes",
-        run: Run::GraphToTensor(|m| lower_tensor::lower(m).map_err(|e| e.to_string())),
+        name: "fuse_gpu",
+        about: "structured ops into dispatches for GPUs",
+        run: Run::Tensor(|m| drop(fuse::fuse_for(m, &gpu(), &Default::default()))),
     },
-    Pass { name: "fuse_gpu", about: "structured ops into dispatches for GPUs", run: Run::Tensor(|m| fuse::fuse_for(m, &gpu())) },
     Pass { name: "schedule_gpu", about: "a schedule for each dispatch on a GPU", run: Run::Tensor(|m| schedule::schedule_for(m, &gpu())) },
     Pass {
         name: "plan_gpu",
@@ -156,7 +173,7 @@ pub fn renumber<L: Level>(m: &mut Module<L>) {
 /// Every pass by its name.
 pub fn all() -> impl Iterator<Item = &'static Pass> {
     let known = |p: &&Pass| PASSES.iter().all(|q| q.name != p.name);
-    PASSES.iter().chain(GPU_PASSES.iter().filter(known))
+    PASSES.iter().chain(CHOICE_PASSES.iter().chain(GPU_PASSES).filter(known))
 }
 
 /// Applies the pass of that name.

@@ -13,7 +13,7 @@ use odc_ir::core::VerifyError;
 use odc_ir::program::Program;
 use odc_ir::{graph, loops, tensor};
 use odc_onnx::{Diagnostic, Fixed, ImportOptions, Items, Limits, Model};
-use odc_passes::{canonicalise, compress};
+use odc_passes::{canonicalise, compress, fuse};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
@@ -58,6 +58,7 @@ pub struct Options {
     pub targets: Vec<AnyTarget>,
     pub level: OptLevel,
     pub weights: Weights,
+    pub fusion: fuse::Options,
     /// By a dim's name: a size, bounds (`1..128`) or an expression of other dims.
     pub dims: BTreeMap<String, String>,
     /// By an input's name: its value, which makes it a constant.
@@ -76,6 +77,7 @@ impl Default for Options {
             targets: AnyTarget::parse("cpu").into_iter().collect(),
             level: OptLevel::default(),
             weights: Weights::default(),
+            fusion: fuse::Options::default(),
             dims: BTreeMap::new(),
             fix: BTreeMap::new(),
             lists: BTreeMap::new(),

@@ -3,6 +3,8 @@
 
 pub mod canonicalise;
 pub mod compress;
+pub mod cost;
+pub mod egraph;
 pub mod expand;
 pub mod fuse;
 pub mod gpu;

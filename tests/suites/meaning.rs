@@ -3,7 +3,7 @@
 
 use crate::tape;
 use odc::AnyModule;
-use odc::passes::{GPU_PASSES, PASSES, Pass};
+use odc::passes::{CHOICE_PASSES, GPU_PASSES, PASSES, Pass};
 use odc_ir::core::TensorValue;
 use odc_tests::choices::Choices;
 use odc_tests::filetest::close;
@@ -21,7 +21,7 @@ fn check(m: AnyModule, c: &mut Choices) -> Result<(), String> {
     let binding = inputs::binding(c, m.symbols());
     let given = inputs::inputs(c, &m.inputs(), &binding).map_err(|e| e.to_string())?;
     let expected = m.run(&given).map_err(|e| format!("{e}\n{m}"))?;
-    for passes in [PASSES, GPU_PASSES] {
+    for passes in [PASSES, CHOICE_PASSES, GPU_PASSES] {
         pipeline(passes, &m, &given, &expected).map_err(|e| format!("{e}sizes {binding:?}"))?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 use super::device::{Device, DeviceArgs, Results};
 use super::model::{CompileArgs, compile, is_artifact};
-use super::{print, print_json, profile};
+use super::{predict, print, print_json, profile};
 use crate::compare::{Tolerance, compare};
 use crate::host_tensor::{HostTensor, byte_count};
 use crate::output::write_file;
@@ -119,6 +119,9 @@ fn bench_model(args: &Args, model: &Path) -> Result<Map<String, Value>, Failure>
         report.insert("compile_peak_rss_mb".into(), json!(round(mb)));
     }
     let shapes = report.get("inputs").and_then(|v| serde_json::from_value::<Vec<(String, Vec<usize>)>>(v.clone()).ok());
+    if let Some(shapes) = &shapes {
+        predict::add(&mut report, &compiled, shapes);
+    }
     if let Some(n) = shapes.and_then(|s| macs::count(&compiled.graph, &s)) {
         report.insert("macs".into(), json!(n));
         if let Some(ms) = report.get("median_ms").and_then(Value::as_f64).filter(|ms| *ms > 0.0) {

@@ -11,6 +11,7 @@ mod fixed;
 mod info;
 mod model;
 mod opt;
+mod predict;
 mod profile;
 mod run;
 mod targets;

@@ -7,6 +7,7 @@ use crate::problem::{Failure, Problem};
 use crate::progress::Progress;
 use crate::{AnyTarget, Compiled, GpuLimits, OptLevel, Options, Weights};
 use odc_onnx::Limits;
+use odc_passes::{egraph, fuse};
 use odc_runtime::ArtifactBytes;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,12 @@ pub struct CompileArgs {
     /// How hard to optimise, 0 to 3
     #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
     pub level: u8,
+    /// Who decides what becomes one kernel on a CPU: costs over all that could be, what is always better, or nobody
+    #[arg(long, value_name = "WHO", default_value = "choose", value_parser = ["choose", "greedy", "alone"], hide_short_help = true)]
+    pub fusion: String,
+    /// Rules that choosing must do without: views, epilogue, prologue, recompute or merge
+    #[arg(long, value_name = "RULES", value_delimiter = ',', hide_short_help = true, value_parser = rules())]
+    pub no_pass: Vec<String>,
     /// What large f32 weights are stored as; f16 halves the file and the memory, and is widened where it is read
     #[arg(long, value_name = "TYPE", default_value = "model", value_parser = ["model", "f16"])]
     pub weights: String,
@@ -46,6 +53,12 @@ impl CompileArgs {
     pub fn options(&self) -> Result<Options, Failure> {
         let weights = if self.weights == "f16" { Weights::F16 } else { Weights::Model };
         let mut options = Options { level: OptLevel::new(self.level), weights, ..Options::default() };
+        options.fusion.arm = match self.fusion.as_str() {
+            "alone" => fuse::Arm::Alone,
+            "greedy" => fuse::Arm::Greedy,
+            _ => fuse::Arm::Choose,
+        };
+        options.fusion.groups.retain(|g| !self.no_pass.iter().any(|name| name == g.name()));
         let limits = self.limits.as_deref().map(read_limits).transpose()?;
         if !self.target.is_empty() {
             options.targets = self.target.iter().map(|t| target(t, limits)).collect::<Result<_, _>>()?;
@@ -65,6 +78,10 @@ impl CompileArgs {
         }
         Ok(options)
     }
+}
+
+fn rules() -> clap::builder::PossibleValuesParser {
+    egraph::Group::ALL.iter().map(|g| g.name()).collect::<Vec<_>>().into()
 }
 
 pub fn set_limit(limits: &mut Limits, arg: &DimArg) -> Result<(), Problem> {

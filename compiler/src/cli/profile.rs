@@ -46,11 +46,13 @@ pub fn table(profile: &Value) -> Result<(), Failure> {
     let sum: f64 = list.iter().map(us).sum();
     let mut order: Vec<&Value> = list.iter().collect();
     order.sort_by(|a, b| us(b).total_cmp(&us(a)));
-    print(format!("{:>10} {:>6}  kernel", "us", "share"))?;
+    print(format!("{:>10} {:>6} {:>10}  kernel", "us", "share", "predicted"))?;
     for v in order {
         let text = |key: &str| v.get(key).and_then(Value::as_str).unwrap_or_default();
         let nodes: Vec<&str> = v.get("nodes").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-        print(format!("{:>10.1} {:>5.1}%  {}  {}", us(v), 100.0 * us(v) / sum.max(1e-9), text("kernel"), nodes.join(" ")))?;
+        let predicted = v.get("predicted_us").and_then(Value::as_f64).map_or_else(String::new, |us| format!("{us:.1}"));
+        let share = 100.0 * us(v) / sum.max(1e-9);
+        print(format!("{:>10.1} {share:>5.1}% {predicted:>10}  {}  {}", us(v), text("kernel"), nodes.join(" ")))?;
     }
     Ok(())
 }

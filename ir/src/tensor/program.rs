@@ -44,7 +44,7 @@ pub enum Expr {
 }
 
 /// Expressions in order of definition (operands before users), the last-set `root` being the value.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Program {
     pub exprs: Vec<Expr>,
     pub dtypes: Vec<DType>,

@@ -33,32 +33,36 @@ fn only_consumer(w: &Work, k: usize) -> Option<usize> {
 }
 
 fn absorb_view(w: &mut Work, k: usize, consumer: usize) -> bool {
-    let Some((view, true)) = w.ops[consumer].as_ref().map(|o| (o.results.clone(), matches!(o.op, Op::View {}))) else { return false };
+    let Some((view, true)) = w.ops[consumer].as_ref().map(|o| (o.results.clone(), is_view(o))) else { return false };
     let ([to], Some(from)) = (view.as_slice(), w.ops[k].as_ref().and_then(Operation::result)) else { return false };
-    let (from_shape, to_shape) = (w.shape(from).to_vec(), w.shape(*to).to_vec());
-    let Some(op) = w.ops[k].as_mut() else { return false };
-    let axes: Axes = match &op.op {
-        Op::Map { axes, .. } | Op::Reduce { axes, .. } => axes.clone(),
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return false,
-    };
-    let ranges = w.ranges.with_axes(axes.iter().map(|(s, e)| (s, e)));
-    let is_map = matches!(op.op, Op::Map { .. });
-    if let Op::Map { store, .. } | Op::Reduce { store, .. } = &mut op.op {
-        let new = reshape_index(&ranges, store, &from_shape, &to_shape);
-        // A map can be rebuilt over the new shape by its readers; a store with divisions would only slow it down.
-        if is_map && new.iter().map(divisions).sum::<usize>() > store.iter().map(divisions).sum::<usize>() {
-            return false;
-        }
-        *store = new;
-    }
-    op.results = vec![*to];
-    if let Some(v) = w.ops[consumer].take()
-        && let Some(op) = w.ops[k].as_mut()
-    {
-        op.loc = op.loc.fuse(&v.loc);
+    let Some(new) = w.ops[k].as_ref().and_then(|o| stored_as(&o.op, w.shape(from), w.shape(*to), &w.ranges)) else { return false };
+    let loc = w.ops[consumer].take().map(|v| v.loc);
+    if let Some(op) = w.ops[k].as_mut() {
+        op.op = new;
+        op.results = vec![*to];
+        op.loc = loc.map_or(op.loc.clone(), |l| op.loc.fuse(&l));
     }
     w.users[from.index()].clear();
     true
+}
+
+/// Other shapes for the same bytes.
+pub(crate) fn is_view(op: &Operation) -> bool {
+    matches!(op.op, Op::View {}) && op.operands.len() == 1
+}
+
+/// A map or reduction that stores its result, of shape `from`, under shape `to`.
+pub(crate) fn stored_as(op: &Op, from: &[Dim], to: &[Dim], ranges: &Ranges) -> Option<Op> {
+    let mut op = op.clone();
+    let is_map = matches!(op, Op::Map { .. });
+    let (Op::Map { axes, store, .. } | Op::Reduce { axes, store, .. }) = &mut op else { return None };
+    let new = reshape_index(&ranges.with_axes(axes.iter().map(|(s, e)| (s, e))), store, from, to);
+    // A map can be rebuilt over the new shape by its readers; a store with divisions would only slow it down.
+    if is_map && new.iter().map(divisions).sum::<usize>() > store.iter().map(divisions).sum::<usize>() {
+        return None;
+    }
+    *store = new;
+    Some(op)
 }
 
 /// The coordinates under shape `to` of the element at `index` under shape `from`.
@@ -105,10 +109,21 @@ fn bijection(axes: &Axes, index: &[Index], shape: &[Dim]) -> Option<BTreeMap<Sym
 fn absorb_map(w: &mut Work, k: usize, consumer: usize) -> Option<()> {
     let producer = w.ops[k].as_ref()?;
     let value = producer.result()?;
-    let c = w.ops[consumer].as_ref()?;
-    let Op::Map { axes: c_axes, store: c_store, body: c_body } = &c.op else { return None };
-    let slot = c.operands.iter().position(|v| *v == value)? as u32;
-    if producer.operands.len().saturating_add(c.operands.len()) > MOST_OPERANDS {
+    let merged = with_epilogue(producer, w.ops[consumer].as_ref()?, w.shape(value), &w.ranges)?;
+    if !w.bindable(merged.operands.iter().filter(|v| **v != value)) {
+        return None;
+    }
+    replace(w, k, consumer, merged);
+    Some(())
+}
+
+/// `producer`, whose result has shape `shape`, with the map `consumer` done to each element before it is stored: if `consumer` reads
+/// every element exactly once.
+pub(crate) fn with_epilogue(producer: &Operation, consumer: &Operation, shape: &[Dim], ranges: &Ranges) -> Option<Operation> {
+    let value = producer.result()?;
+    let Op::Map { axes: c_axes, store: c_store, body: c_body } = &consumer.op else { return None };
+    let slot = consumer.operands.iter().position(|v| *v == value)? as u32;
+    if producer.operands.len().saturating_add(consumer.operands.len()) > MOST_OPERANDS {
         return None;
     }
     let loads: Vec<_> = c_body.loads().filter(|(o, _)| *o == slot).map(|(_, i)| i.to_vec()).collect();
@@ -116,34 +131,22 @@ fn absorb_map(w: &mut Work, k: usize, consumer: usize) -> Option<()> {
     if loads.iter().any(|i| i != index) {
         return None;
     }
-    let of = bijection(c_axes, index, w.shape(value))?;
+    let of = bijection(c_axes, index, shape)?;
     let mut merged = producer.clone();
-    let (p_axes, coords) = match &merged.op {
-        Op::Map { axes, store, .. } | Op::Reduce { axes, store, .. } => (axes.clone(), store.clone()),
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return None,
+    let (Op::Map { axes: p_axes, store: coords, body: tail } | Op::Reduce { axes: p_axes, store: coords, epilogue: tail, .. }) =
+        &mut merged.op
+    else {
+        return None;
     };
-    let ranges = w.ranges.with_axes(p_axes.iter().map(|(s, e)| (s, e)));
+    let ranges = ranges.with_axes(p_axes.iter().map(|(s, e)| (s, e)));
     let at: BTreeMap<Sym, Dim> = c_axes.iter().map(|(s, _)| (s.clone(), of.get(s).map_or(Dim::ZERO, |k| coords[*k].clone()))).collect();
     let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| at.get(s).cloned()));
-    let tail = match &merged.op {
-        Op::Map { body, .. } => body.clone(),
-        Op::Reduce { epilogue, .. } => epilogue.clone(),
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return None,
-    };
-    let tail = compose(tail, &mut merged.operands, c_body, &c.operands, slot, &dims)?;
-    if !w.bindable(merged.operands.iter().filter(|v| **v != value)) {
-        return None;
-    }
-    let new_store: Vec<Dim> = c_store.iter().map(&dims).collect();
-    match &mut merged.op {
-        Op::Map { body, store, .. } => (*body, *store) = (tail, new_store),
-        Op::Reduce { epilogue, store, .. } => (*epilogue, *store) = (tail, new_store),
-        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return None,
-    }
-    merged.results.clone_from(&c.results);
-    merged.loc = merged.loc.fuse(&c.loc);
-    replace(w, k, consumer, merged);
-    Some(())
+    *tail = compose(std::mem::take(tail), &mut merged.operands, c_body, &consumer.operands, slot, &dims)?;
+    *coords = c_store.iter().map(&dims).collect();
+    merged.results.clone_from(&consumer.results);
+    merged.loc = merged.loc.fuse(&consumer.loc);
+    drop_unused_operands(&mut merged);
+    Some(merged)
 }
 
 /// `outer` with its loads of operand `slot` replaced by `inner`'s value: one program over the operands of both.
@@ -183,8 +186,7 @@ pub(super) fn compact(p: Program) -> Program {
 }
 
 /// Puts `merged` at `consumer`'s place, takes `k` away, and brings the use lists up to date.
-fn replace(w: &mut Work, k: usize, consumer: usize, mut merged: Operation) {
-    drop_unused_operands(&mut merged);
+fn replace(w: &mut Work, k: usize, consumer: usize, merged: Operation) {
     for at in [k, consumer] {
         if let Some(op) = w.ops[at].take() {
             for v in op.operands {

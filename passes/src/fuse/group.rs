@@ -9,16 +9,24 @@ use odc_ir::tensor::{Axes, Index, Op, Operation};
 /// The most ops of one dispatch.
 const MAX_STAGES: usize = 12;
 
+/// Is it an op that needs a kernel?
+fn is_structured(op: &Op) -> bool {
+    matches!(op, Op::Map { .. } | Op::Reduce { .. } | Op::Scatter { .. })
+}
+
+/// A group for every structured op.
+pub(super) fn alone(w: &Work) -> Vec<Vec<usize>> {
+    let structured = |k: &usize| w.ops[*k].as_ref().is_some_and(|o| is_structured(&o.op));
+    (0..w.ops.len()).filter(structured).map(|k| vec![k]).collect()
+}
+
 /// Groups of positions, each in order of execution; every structured op is in exactly one.
 pub(super) fn group(w: &Work) -> Vec<Vec<usize>> {
     let def = w.definitions();
     let mut groups: Vec<(Vec<usize>, Axes)> = vec![];
     let mut group_of: Vec<Option<usize>> = vec![None; w.ops.len()];
     for k in 0..w.ops.len() {
-        let Some(op) = &w.ops[k] else { continue };
-        if matches!(op.op, Op::Constant { .. } | Op::View {} | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. }) {
-            continue;
-        }
+        let Some(op) = w.ops[k].as_ref().filter(|o| is_structured(&o.op)) else { continue };
         let mut joined = None;
         for v in &op.operands {
             let Some(g) = def[v.index()].and_then(|d| group_of[d]) else { continue };

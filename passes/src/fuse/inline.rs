@@ -1,7 +1,7 @@
 //! Producers into consumers: a map that only moves elements, or computes a cheap function of them, is evaluated where it is read
 //! and never stored, views in between included.
 
-use super::absorb::{compact, divisions, drop_unused_operands, reshape_index};
+use super::absorb::{compact, divisions, drop_unused_operands, is_view, reshape_index};
 use super::{OUTPUT, Work};
 use odc_ir::core::{Binary, DType, Dim, Ranges, Sym, Unary, Value};
 use odc_ir::tensor::{Axes, Expr, ExprId, Index, Op, Operation, Program, ReduceKind};
@@ -14,14 +14,16 @@ pub(super) fn inline(w: &mut Work) {
     for k in 0..w.ops.len() {
         let Some(op) = &w.ops[k] else { continue };
         let Op::Map { axes, store, body } = &op.op else { continue };
-        let Some(from) = inverse(axes, store) else { continue };
+        if inverse(axes, store).is_none() {
+            continue;
+        }
         let (movement, cheap) = (is_movement(body), is_cheap(body));
-        let scaled = scaled_movement(body).is_some();
+        let scaled = scaled(body);
         if !movement && !cheap {
             continue;
         }
         let Some(plan) = readers(w, k, movement, scaled) else { continue };
-        apply(w, k, plan, &from);
+        apply(w, k, plan);
     }
 }
 
@@ -72,7 +74,7 @@ fn is_cheap(p: &Program) -> bool {
 }
 
 /// A sum of products of two loads: what the gemm template wants to keep seeing.
-pub(super) fn is_contraction(op: &Op) -> bool {
+pub(crate) fn is_contraction(op: &Op) -> bool {
     let Op::Reduce { kind: ReduceKind::Sum, body, .. } = op else { return false };
     body.root.is_some_and(|r| matches!(body.get(r), Expr::Binary(Binary::Mul, a, b) if a != b))
 }
@@ -87,6 +89,11 @@ fn scaled_movement(p: &Program) -> Option<(ExprId, ExprId)> {
         _ => false,
     };
     [(*a, *b), (*b, *a)].into_iter().find(|(x, c)| moves(x) && uniform(c))
+}
+
+/// Is the program an element times a constant?
+pub(crate) fn scaled(p: &Program) -> bool {
+    scaled_movement(p).is_some()
 }
 
 /// One place where a value is read, and how: the consumer, and the views between.
@@ -109,14 +116,15 @@ fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Option<Vec<Reade
             }
             let op = w.ops[u].as_ref()?;
             match &op.op {
-                Op::View {} => {
+                Op::View {} if is_view(op) => {
                     let to = op.result()?;
                     let mut s = shapes.clone();
                     s.push(w.shape(to).to_vec());
                     open.push((to, s));
                 }
                 Op::Map { .. } | Op::Reduce { .. } => {
-                    if !(movement || widens || !is_contraction(&op.op) || (scaled && read_once(op, v))) || !substitutable(w, op, v, &shapes)
+                    if !(movement || widens || !is_contraction(&op.op) || (scaled && read_once(op, v)))
+                        || !substitutable(&w.ranges, op, v, &shapes)
                     {
                         return None;
                     }
@@ -126,7 +134,9 @@ fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Option<Vec<Reade
                     }
                     found.push(Reader { consumer: u, value: v, shapes: shapes.clone() });
                 }
-                Op::Constant { .. } | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return None,
+                Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => {
+                    return None;
+                }
             }
         }
     }
@@ -135,20 +145,20 @@ fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Option<Vec<Reade
 }
 
 /// Is `v` one of a contraction's two factors and nothing else? Only then is its own factor the sum's.
-fn read_once(op: &Operation, v: Value) -> bool {
+pub(crate) fn read_once(op: &Operation, v: Value) -> bool {
     let Op::Reduce { body, epilogue, .. } = &op.op else { return false };
     let loads = |p: &Program| p.loads().filter(|(o, _)| op.operands.get(*o as usize) == Some(&v)).count();
     loads(body) == 1 && loads(epilogue) == 0
 }
 
-fn op_ranges(w: &Work, op: &Op) -> Ranges {
+fn op_ranges(ranges: &Ranges, op: &Op) -> Ranges {
     let none = vec![];
     let (axes, raxes) = match op {
         Op::Map { axes, .. } => (axes, &none),
         Op::Reduce { axes, raxes, .. } => (axes, raxes),
         Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => (&none, &none),
     };
-    w.ranges.with_axes(axes.iter().chain(raxes).map(|(s, e)| (s, e)))
+    ranges.with_axes(axes.iter().chain(raxes).map(|(s, e)| (s, e)))
 }
 
 fn programs(op: &Op) -> Vec<&Program> {
@@ -160,8 +170,8 @@ fn programs(op: &Op) -> Vec<&Program> {
 }
 
 /// Are all of `op`'s loads of `v` at dims, provably inside, and still simple behind the views?
-fn substitutable(w: &Work, op: &Operation, v: Value, shapes: &[Vec<Dim>]) -> bool {
-    let ranges = op_ranges(w, &op.op);
+pub(crate) fn substitutable(ranges: &Ranges, op: &Operation, v: Value, shapes: &[Vec<Dim>]) -> bool {
+    let ranges = op_ranges(ranges, &op.op);
     programs(&op.op).iter().all(|p| {
         p.loads().filter(|(o, _)| op.operands.get(*o as usize) == Some(&v)).all(|(_, index)| {
             let Some(dims) = index_dims(index) else { return false };
@@ -194,51 +204,11 @@ fn through(ranges: &Ranges, index: &[Dim], shapes: &[Vec<Dim>]) -> Vec<Dim> {
     index
 }
 
-fn apply(w: &mut Work, k: usize, plan: Vec<Reader>, from: &[(Sym, Option<usize>)]) -> Option<()> {
+fn apply(w: &mut Work, k: usize, plan: Vec<Reader>) -> Option<()> {
     let producer = w.ops[k].clone()?;
-    let Op::Map { body, .. } = &producer.op else { return None };
-    let root = body.root?;
     for reader in plan {
-        let ranges = op_ranges(w, &w.ops[reader.consumer].as_ref()?.op);
         let op = w.ops[reader.consumer].as_mut()?;
-        let slot = op.operands.iter().position(|v| *v == reader.value)? as u32;
-        let first_new = op.operands.len() as u32;
-        op.operands.extend(&producer.operands);
-        // A contraction keeps its bare product: a constant factor moves behind the sum.
-        let factor = scaled_movement(body).filter(|_| is_contraction(&op.op));
-        let root = factor.map_or(root, |(x, _)| x);
-        let substitute = |p: &Program| -> Option<Program> {
-            let mut out = Program::new();
-            let r = out.import(p, p.root?, &Dim::clone, &mut |out, e| {
-                let Expr::Load { operand, index, .. } = e else { return None };
-                if *operand != slot {
-                    return None;
-                }
-                let at = through(&ranges, &index_dims(index)?, &reader.shapes);
-                let map: BTreeMap<Sym, Dim> =
-                    from.iter().map(|(s, k)| (s.clone(), k.and_then(|k| at.get(k).cloned()).unwrap_or(Dim::ZERO))).collect();
-                let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| map.get(s).cloned()));
-                Some(out.import(body, root, &dims, &mut |out, e| match e {
-                    Expr::Load { operand, dtype, index } => {
-                        Some(out.push(Expr::Load { operand: operand + first_new, dtype: *dtype, index: index.clone() }))
-                    }
-                    _ => None,
-                }))
-            });
-            Some(compact(out.returning(r)))
-        };
-        match &mut op.op {
-            Op::Map { body, .. } => *body = substitute(body)?,
-            Op::Reduce { body: sum, epilogue, .. } => {
-                (*sum, *epilogue) = (substitute(sum)?, substitute(epilogue)?);
-                if let Some((_, c)) = factor {
-                    *epilogue = scale_acc(epilogue, body, c, first_new)?;
-                }
-            }
-            Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return None,
-        }
-        op.loc = producer.loc.fuse(&op.loc);
-        drop_unused_operands(op);
+        *op = evaluated_at(&producer, op, reader.value, &reader.shapes, &w.ranges)?;
         // Keep the use lists true for the ops that follow.
         let now = op.operands.clone();
         let values: Vec<Value> = producer.operands.iter().copied().chain([reader.value]).collect();
@@ -252,6 +222,88 @@ fn apply(w: &mut Work, k: usize, plan: Vec<Reader>, from: &[(Sym, Option<usize>)
         }
     }
     Some(())
+}
+
+/// `reader` with the map `producer` evaluated where it reads `value`: the producer's result behind views of `shapes`, its own first.
+/// Right only where the reader is [`substitutable`].
+pub(crate) fn evaluated_at(
+    producer: &Operation,
+    reader: &Operation,
+    value: Value,
+    shapes: &[Vec<Dim>],
+    ranges: &Ranges,
+) -> Option<Operation> {
+    let Op::Map { axes, store, body } = &producer.op else { return None };
+    let (from, root) = (inverse(axes, store)?, body.root?);
+    let ranges = op_ranges(ranges, &reader.op);
+    let mut op = reader.clone();
+    let slot = op.operands.iter().position(|v| *v == value)? as u32;
+    let first_new = op.operands.len() as u32;
+    op.operands.extend(&producer.operands);
+    // A contraction keeps its bare product: a constant factor moves behind the sum.
+    let factor = scaled_movement(body).filter(|_| is_contraction(&op.op));
+    let root = factor.map_or(root, |(x, _)| x);
+    let substitute = |p: &Program| -> Option<Program> {
+        let mut out = Program::new();
+        let r = out.import(p, p.root?, &Dim::clone, &mut |out, e| {
+            let Expr::Load { operand, index, .. } = e else { return None };
+            if *operand != slot {
+                return None;
+            }
+            let at = through(&ranges, &index_dims(index)?, shapes);
+            let map: BTreeMap<Sym, Dim> =
+                from.iter().map(|(s, k)| (s.clone(), k.and_then(|k| at.get(k).cloned()).unwrap_or(Dim::ZERO))).collect();
+            let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| map.get(s).cloned()));
+            Some(out.import(body, root, &dims, &mut |out, e| match e {
+                Expr::Load { operand, dtype, index } => {
+                    Some(out.push(Expr::Load { operand: operand + first_new, dtype: *dtype, index: index.clone() }))
+                }
+                _ => None,
+            }))
+        });
+        Some(compact(out.returning(r)))
+    };
+    match &mut op.op {
+        Op::Map { body, .. } => *body = substitute(body)?,
+        Op::Reduce { body: sum, epilogue, .. } => {
+            (*sum, *epilogue) = (substitute(sum)?, substitute(epilogue)?);
+            if let Some((_, c)) = factor {
+                *epilogue = scale_acc(epilogue, body, c, first_new)?;
+            }
+        }
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return None,
+    }
+    op.loc = producer.loc.fuse(&op.loc);
+    drop_unused_operands(&mut op);
+    Some(op)
+}
+
+/// `reader` with what it reads as `view` read from what that is a view of, `value`; shapes: that of `value`, then that of the view.
+/// Right only where the reader is [`substitutable`].
+pub(crate) fn through_view(reader: &Operation, view: Value, value: Value, shapes: &[Vec<Dim>], ranges: &Ranges) -> Option<Operation> {
+    let ranges = op_ranges(ranges, &reader.op);
+    let mut op = reader.clone();
+    let slot = op.operands.iter().position(|v| *v == view)? as u32;
+    let new = op.operands.len() as u32;
+    op.operands.push(value);
+    let substitute = |p: &Program| -> Option<Program> {
+        let mut out = Program::new();
+        let r = out.import(p, p.root?, &Dim::clone, &mut |out, e| match e {
+            Expr::Load { operand, dtype, index } if *operand == slot => {
+                let at = through(&ranges, &index_dims(index)?, shapes);
+                Some(out.push(Expr::Load { operand: new, dtype: *dtype, index: at.into_iter().map(Index::Dim).collect() }))
+            }
+            _ => None,
+        });
+        Some(out.returning(r))
+    };
+    match &mut op.op {
+        Op::Map { body, .. } => *body = substitute(body)?,
+        Op::Reduce { body, epilogue, .. } => (*body, *epilogue) = (substitute(body)?, substitute(epilogue)?),
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return None,
+    }
+    drop_unused_operands(&mut op);
+    Some(op)
 }
 
 /// `epilogue` with the accumulated value multiplied by expression `c` of `from`, whose operands are numbered from `first`.

@@ -1,15 +1,20 @@
 //! Dispatch formation: views and maps are absorbed into what produces them, movement and cheap arithmetic into what reads them,
 //! reductions by rows join their maps, and every group becomes one `dispatch` region: one kernel, one write of its results.
 //!
-//! Greedy and always-better: nothing is computed twice but index arithmetic and a few cheap element operations.
+//! Greedy merging is always better: nothing is computed twice but index arithmetic and a few cheap element operations. For CPUs it is
+//! where [`egraph`](crate::egraph) begins, which weighs all ways to merge.
 
 mod absorb;
 mod gpu;
 mod group;
 mod inline;
 
+use crate::cost::{Rates, func_time};
+use crate::egraph::{self, Group, Report};
 use crate::{Gpu, Machine};
+pub(crate) use absorb::{is_view, stored_as, with_epilogue};
 pub(crate) use group::by_row;
+pub(crate) use inline::{evaluated_at, is_contraction, read_once, scaled, substitutable, through_view};
 use odc_ir::core::{Block, Dim, Loc, Ranges, Sym, Symbol, Value, counted};
 use odc_ir::tensor::{self, Func, Module, Op, Operation, Schedule};
 use std::cell::RefCell;
@@ -95,39 +100,120 @@ impl Work {
     }
 }
 
-/// Groups the ops of every function into dispatches, as the machine wants them.
-pub fn fuse_for(module: &mut Module, machine: &Machine) {
-    match machine {
-        Machine::Cpu => fuse_with(module, None),
-        Machine::Gpu(gpu) => fuse_with(module, Some(*gpu)),
+/// Who decides what becomes one kernel.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Arm {
+    /// Nobody: a kernel an op.
+    Alone,
+    /// What is always better, in order of execution.
+    Greedy,
+    /// Costs, over all that could be: never worse than greedy by the cost model.
+    #[default]
+    Choose,
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub arm: Arm,
+    /// Rules that [`Arm::Choose`] may use.
+    pub groups: Vec<Group>,
+    pub rates: Rates,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { arm: Arm::default(), groups: Group::ALL.to_vec(), rates: Rates::CPU }
     }
 }
 
-/// Groups the ops of every function into dispatches.
-pub fn fuse(module: &mut Module) {
-    fuse_with(module, None);
+/// A choice counts from half a percent on: predictions are no finer.
+pub const WORTH: f64 = 0.995;
+
+/// What [`Arm::Choose`] decided for one function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    pub func: String,
+    pub search: Report,
+    /// Predicted nanoseconds of the dispatches, as greedy fusion forms them and as the search does.
+    pub greedy: f64,
+    pub chosen: f64,
 }
 
-fn fuse_with(module: &mut Module, gpu: Option<Gpu>) {
+impl Decision {
+    /// Was the search's result taken? Differences that the cost model cannot see are not worth another form.
+    pub fn taken(&self) -> bool {
+        self.chosen < self.greedy * WORTH
+    }
+}
+
+/// Groups the ops of every function into dispatches, as the machine wants them. Choices are made for CPUs only: fusion for GPUs is
+/// greedy.
+pub fn fuse_for(module: &mut Module, machine: &Machine, options: &Options) -> Vec<Decision> {
+    let gpu = match machine {
+        Machine::Cpu => None,
+        Machine::Gpu(gpu) => Some(*gpu),
+    };
     let (ranges, symbols) = (module.ranges(), module.symbols.clone());
-    for func in &mut module.funcs {
-        let name = func.name.clone();
-        let mut w = Work::new(std::mem::replace(func, Func::new(&name)), ranges.clone(), symbols.clone(), gpu);
+    let work = |f: Func| Work::new(f, ranges.clone(), symbols.clone(), gpu);
+    let mut decisions = vec![];
+    for f in 0..module.funcs.len() {
+        let func = std::mem::replace(&mut module.funcs[f], Func::new(""));
+        if options.arm == Arm::Alone {
+            module.funcs[f] = form(work(func), false);
+            continue;
+        }
+        let mut greedy = work(func.clone());
+        greedy.merge();
+        let greedy = greedy.into_func();
+        let search = (options.arm == Arm::Choose && gpu.is_none())
+            .then(|| egraph::choose(&func, &greedy, &ranges, &symbols, &options.groups, &options.rates))
+            .flatten();
+        module.funcs[f] = form(work(greedy), true);
+        let Some((chosen, search)) = search else { continue };
+        let chosen = form(work(chosen), true);
+        let time = |func: &Func| func_time(module, func, &options.rates);
+        let name = chosen.name.clone();
+        let decision = Decision { func: name, search, greedy: time(&module.funcs[f]), chosen: time(&chosen) };
+        if decision.taken() {
+            module.funcs[f] = chosen;
+        }
+        decisions.push(decision);
+    }
+    decisions
+}
+
+/// Groups the ops of every function into dispatches, greedily.
+pub fn fuse(module: &mut Module) {
+    fuse_for(module, &Machine::Cpu, &Options { arm: Arm::Greedy, ..Options::default() });
+}
+
+/// Dispatches of ops that were merged before; rows join if they may.
+fn form(mut w: Work, rows: bool) -> Func {
+    gpu::limit_operands(&mut w);
+    if !w.counts.is_empty() {
+        w.count_users();
+    }
+    let groups = if rows { group::group(&w) } else { group::alone(&w) };
+    wrap(w, &groups)
+}
+
+impl Work {
+    /// Greedy merging, until nothing changes.
+    fn merge(&mut self) {
         loop {
-            let before = w.ops.iter().flatten().count();
-            absorb::absorb(&mut w);
-            inline::inline(&mut w);
-            remove_dead(&mut w);
-            if w.ops.iter().flatten().count() == before {
+            let before = self.ops.iter().flatten().count();
+            absorb::absorb(self);
+            inline::inline(self);
+            remove_dead(self);
+            if self.ops.iter().flatten().count() == before {
                 break;
             }
         }
-        gpu::limit_operands(&mut w);
-        if !w.counts.is_empty() {
-            w.count_users();
-        }
-        let groups = group::group(&w);
-        *func = wrap(w, &groups);
+    }
+
+    fn into_func(mut self) -> Func {
+        self.func.body.ops = self.ops.into_iter().flatten().collect();
+        self.func
     }
 }
 

@@ -85,7 +85,7 @@ fn choose(func: &Func, at: usize, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbo
     let Some(block) = func.body.ops[at].regions.first() else { return Schedule::loops(0, 1) };
     if let [op] = block.ops.as_slice() {
         if let Some(c) = contraction(op, &types, ranges)
-            && let Some(s) = gemm(&c, func, at, ranges, symbols)
+            && let Some(s) = gemm(&c, &|operand| pack::constant_operand(func, at, operand).is_some(), ranges, symbols)
         {
             return s;
         }
@@ -167,11 +167,11 @@ pub(crate) fn rows_depth(ops: &[Operation]) -> usize {
     (0..=shared.map_or(0, |s| s.len())).rev().find(|d| apart(*d)).unwrap_or(0)
 }
 
-fn gemm(c: &Contraction, func: &Func, at: usize, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>) -> Option<Schedule> {
+/// The schedule of a contraction, given which of its operands are constants; `None` where a loop nest is better.
+pub(crate) fn gemm(c: &Contraction, constant: &dyn Fn(u32) -> bool, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>) -> Option<Schedule> {
     let (rows, columns, depth) = (extent(&c.m), extent(&c.n), extent(&c.k));
     let (m, n, k) = (hint(&rows, symbols), hint(&columns, symbols), hint(&depth, symbols));
     let one_row = rows.is(1);
-    let constant = |operand: u32| pack::constant_operand(func, at, operand).is_some();
     // Half floats are widened into panels, once for all rows.
     let narrow = c.rhs.dtype != DType::F32;
     let rhs_constant = !narrow && constant(c.rhs.operand) && pack::packable(c, false);
