@@ -119,7 +119,7 @@ impl Device {
     /// [`run`](Self::run) that calls `watch` after every dispatch with the number of its command; a GPU's cannot be watched.
     pub fn run_watched(&mut self, inputs: &[(&str, TensorView<'_>)], watch: &mut dyn FnMut(usize)) -> Result<(), Failure> {
         match self {
-            Device::Cpu(_, session) => session.run_watched(inputs, watch).map(drop).map_err(Failure::from),
+            Device::Cpu(_, session, _) => session.run_watched(inputs, watch).map(drop).map_err(Failure::from),
             #[cfg(feature = "gpu")]
             Device::Gpu(_) => Err(Problem::usage("--profile times the dispatches of a CPU only").into()),
         }
