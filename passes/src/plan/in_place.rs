@@ -1,7 +1,9 @@
-//! Lifetimes in the chosen order, and results that take over the memory of an operand that dies: a dispatch of one map may
-//! overwrite what it reads if it reads each element only where it writes. (Lowering loads and stores each element of a map once.)
+//! Lifetimes in the chosen order, and results that take over the memory of an operand that dies: a dispatch may overwrite what it
+//! reads if its last map reads each element only where it writes: softmax in place. (Lowering loads and stores each element of a map
+//! once, and ends a stage of a row before it begins the next.)
 
 use super::values::{Graph, Place};
+use crate::fuse::by_row;
 use odc_ir::core::{Dim, Ranges, Value};
 use odc_ir::tensor::{Func, Index, Op, Operation};
 
@@ -63,10 +65,11 @@ pub(super) fn storages(graph: &Graph, order: &[usize], ranges: &Ranges, inside: 
     out
 }
 
-/// Is `dispatch` one map that reads its operand `k` nowhere but at the element it is about to write?
+/// May the result of `dispatch` lie where its operand `k` does? Its last stage is a map that reads the operand nowhere but at the element
+/// it is about to write, and the stages before it, which are through with a row by then, read it in their own row.
 pub(super) fn may_overwrite(func: &Func, dispatch: &Operation, k: usize, ranges: &Ranges) -> bool {
-    let [region] = dispatch.regions.as_slice() else { return false };
-    let [map] = region.ops.as_slice() else { return false };
+    let (Op::Dispatch { schedule }, [region]) = (&dispatch.op, dispatch.regions.as_slice()) else { return false };
+    let Some((map, stages)) = region.ops.split_last() else { return false };
     let (Op::Map { axes, store, body }, [result], [yielded]) = (&map.op, map.results.as_slice(), region.yields.as_slice()) else {
         return false;
     };
@@ -74,6 +77,11 @@ pub(super) fn may_overwrite(func: &Func, dispatch: &Operation, k: usize, ranges:
     let Some(arg) = region.args.get(k) else { return false };
     let (Some(from), Some(to)) = (ty(arg), ty(result)) else { return false };
     if yielded != result || from.dtype.size() != to.dtype.size() {
+        return false;
+    }
+    let in_row = |o: &&Operation| by_row(map, o, *arg, schedule.grid);
+    let reads = |o: &&Operation| o.operands.contains(arg);
+    if !stages.is_empty() && (from.shape != to.shape || !stages.iter().filter(reads).all(|o| in_row(&o))) {
         return false;
     }
     let ranges = ranges.with_axes(axes.iter().map(|(s, e)| (s, e)));

@@ -3,7 +3,7 @@
 
 use super::*;
 use odc_ir::core::Block;
-use odc_ir::core::{Builder, Const, DType, Func, Loc, Origin, Scalar, Sym, Symbol, TensorType, Value, parse_dim};
+use odc_ir::core::{Builder, Const, DType, Func, Loc, Origin, Scalar, Sym, Symbol, TensorType, TensorValue, Value, parse_dim};
 use odc_ir::loops::{self, Loop, Space};
 use odc_ir::program::{Command, Kernel, parse_program, verify_program};
 use odc_ir::tensor::{self, Op, Schedule, Tensor};
@@ -428,4 +428,60 @@ fn on_gpus_outputs_are_apart_and_nothing_is_bound_twice() {
     // The first reads an input, which is bound read-only: another kernel than the others.
     assert_eq!((p.kernels.len(), p.kernel_access(0), p.kernel_access(1)), (2, vec![false, true], vec![true, true]));
     assert_eq!(p.arena_bytes.to_string(), "512*floordiv(n + 3, 4)");
+}
+
+/// Scores, their softmax, and what follows: three kernels.
+fn attention(softmax: &str) -> (Module, Program) {
+    let text = format!(
+        r#"graph module "m" {{
+  func @main(%0 "x": f32[3, 8, 8]) {{
+    %1 = matmul %0, %0 : f32[3, 8, 8] loc("scores")
+    {softmax}
+    %3 = matmul %2, %0 : f32[3, 8, 8] loc("values")
+    yield %3 "y"
+  }}
+}}
+"#
+    );
+    let g: odc_ir::graph::Module = odc_ir::core::parse_module(&text, &odc_ir::core::no_blobs).unwrap();
+    let mut m = crate::lower_tensor::lower(&g).unwrap();
+    crate::fuse::fuse(&mut m);
+    crate::schedule::schedule(&mut m);
+    m.funcs.iter_mut().for_each(|f| f.renumber());
+    let mut kernels = crate::lower_loop::lower(&m).unwrap();
+    kernels.iter_mut().for_each(|k| crate::expand::expand(&mut k.func));
+    let p = plan(&m, kernels).unwrap();
+    let x = TensorValue::from_fn(DType::F32, &[3, 8, 8], |i| Scalar::Float((i[0] * 5 + i[1] * 3 + i[2] * 7) as f64 % 11.0 / 8.0)).unwrap();
+    let given = [("x".to_string(), x)];
+    let (got, want) = (odc_ir::program::run(&p, &given).unwrap(), odc_ir::graph::interp::run(&g, &given).unwrap());
+    odc_ir::core::assert_close(&got[0], &want[0], 1e-5, 1e-6).unwrap();
+    (m, p)
+}
+
+#[test]
+fn a_softmax_overwrites_its_scores() {
+    let (m, p) = attention(r#"%2 = softmax {axis = 2, log = false} %1 : f32[3, 8, 8] loc("softmax")"#);
+    let main = m.main().unwrap();
+    let dispatches: Vec<_> = main.body.ops.iter().filter(|o| matches!(o.op, Op::Dispatch { .. })).collect();
+    let ok: Vec<bool> = dispatches.iter().map(|o| in_place::may_overwrite(main, o, 0, &m.ranges())).collect();
+    assert_eq!(ok, [false, true, false], "{m}");
+    assert_eq!((p.slots.len(), p.arena_bytes.as_const()), (2, Some(2 * 3 * 8 * 8 * 4)), "{p}");
+}
+
+/// Were a stage to read another row than its own, that row could be overwritten before it is read.
+#[test]
+fn what_other_rows_read_is_not_overwritten() {
+    let (mut m, _) = attention(r#"%2 = softmax {axis = 2, log = false} %1 : f32[3, 8, 8] loc("softmax")"#);
+    let ranges = m.ranges();
+    let main = &mut m.funcs[0];
+    let at = main.body.ops.iter().position(|o| o.regions.first().is_some_and(|r| r.ops.len() > 1)).unwrap();
+    let mut softmax = main.body.ops[at].clone();
+    assert!(in_place::may_overwrite(main, &softmax, 0, &ranges));
+    let Op::Reduce { body, .. } = &mut softmax.regions[0].ops[0].op else { panic!("{m}") };
+    for e in &mut body.exprs {
+        if let tensor::Expr::Load { index, .. } = e {
+            index.swap(1, 2);
+        }
+    }
+    assert!(!in_place::may_overwrite(main, &softmax, 0, &ranges));
 }
