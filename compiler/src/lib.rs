@@ -30,6 +30,7 @@ mod peak;
 mod pipeline;
 mod problem;
 mod progress;
+mod rates;
 mod show;
 mod target;
 mod typescript;

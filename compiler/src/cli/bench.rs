@@ -120,7 +120,7 @@ fn bench_model(args: &Args, model: &Path) -> Result<Map<String, Value>, Failure>
     }
     let shapes = report.get("inputs").and_then(|v| serde_json::from_value::<Vec<(String, Vec<usize>)>>(v.clone()).ok());
     if let Some(shapes) = &shapes {
-        predict::add(&mut report, &compiled, shapes);
+        predict::add(&mut report, &compiled, &args.compile.options()?.fusion.rates, shapes);
     }
     if let Some(n) = shapes.and_then(|s| macs::count(&compiled.graph, &s)) {
         report.insert("macs".into(), json!(n));

@@ -15,6 +15,7 @@ mod predict;
 mod profile;
 mod run;
 mod targets;
+mod tune;
 mod verify;
 mod watch;
 
@@ -52,6 +53,7 @@ enum Command {
     Check(check::Args),
     Opt(opt::Args),
     Targets(targets::Args),
+    Tune(tune::Args),
 }
 
 /// Parses the process's arguments, does what they say and returns the exit code.
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Check(a) => (check::run(a), a.json),
         Command::Opt(a) => (opt::run(a), false),
         Command::Targets(a) => (targets::run(a), a.json),
+        Command::Tune(a) => (tune::run(a), a.json),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@ use crate::fix::{self, FixArg};
 use crate::lists::ListArg;
 use crate::problem::{Failure, Problem};
 use crate::progress::Progress;
+use crate::rates;
 use crate::{AnyTarget, Compiled, GpuLimits, OptLevel, Options, Weights};
 use odc_onnx::Limits;
 use odc_passes::{egraph, fuse};
@@ -29,6 +30,9 @@ pub struct CompileArgs {
     /// Rules that choosing must do without: views, epilogue, prologue, recompute or merge
     #[arg(long, value_name = "RULES", value_delimiter = ',', hide_short_help = true, value_parser = rules())]
     pub no_pass: Vec<String>,
+    /// Rates of the cost model for the user's device, written by `odc tune`
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub rates: Option<PathBuf>,
     /// What large f32 weights are stored as; f16 halves the file and the memory, and is widened where it is read
     #[arg(long, value_name = "TYPE", default_value = "model", value_parser = ["model", "f16"])]
     pub weights: String,
@@ -59,6 +63,9 @@ impl CompileArgs {
             _ => fuse::Arm::Choose,
         };
         options.fusion.groups.retain(|g| !self.no_pass.iter().any(|name| name == g.name()));
+        if let Some(path) = &self.rates {
+            options.fusion.rates = rates::read(path)?;
+        }
         let limits = self.limits.as_deref().map(read_limits).transpose()?;
         if !self.target.is_empty() {
             options.targets = self.target.iter().map(|t| target(t, limits)).collect::<Result<_, _>>()?;

@@ -25,8 +25,7 @@ pub fn predict(compiled: &Compiled, shapes: &[(String, Vec<usize>)]) -> Vec<(Loc
 }
 
 /// Adds `predicted_ms` and `moved_bytes`, and to each dispatch of the profile its own counts and `predicted_us`.
-pub fn add(report: &mut Map<String, Value>, compiled: &Compiled, shapes: &[(String, Vec<usize>)]) {
-    let rates = Rates::CPU;
+pub fn add(report: &mut Map<String, Value>, compiled: &Compiled, rates: &Rates, shapes: &[(String, Vec<usize>)]) {
     let mut predicted = predict(compiled, shapes);
     let total: f64 = predicted.iter().map(|(_, c)| rates.time(c)).sum();
     let bytes: f64 = predicted.iter().map(|(_, c)| c.get(Count::Bytes)).sum();

@@ -1,3 +1,5 @@
+//! Extraction against all choices there are, on problems of a few classes.
+
 use super::*;
 
 fn c(cost: f64, children: &[usize]) -> Candidate {
