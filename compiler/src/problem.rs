@@ -28,7 +28,7 @@ pub enum Exit {
 pub struct Problem {
     pub code: Box<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
+    pub node: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub op: Option<Box<str>>,
     pub message: String,
@@ -60,7 +60,7 @@ impl Problem {
     }
     /// The ONNX nodes that it is about.
     pub fn at(mut self, node: impl Into<String>) -> Problem {
-        self.node = Some(node.into());
+        self.node = Some(node.into().into());
         self
     }
     pub fn usage(message: impl fmt::Display) -> Problem {
@@ -102,8 +102,8 @@ impl From<odc_onnx::Diagnostic> for Problem {
     fn from(d: odc_onnx::Diagnostic) -> Problem {
         Problem {
             code: d.code.as_str().into(),
-            node: d.node,
-            op: d.op,
+            node: d.node.map(Into::into),
+            op: d.op.map(Into::into),
             message: d.message,
             help: d.help.map(Into::into),
             inputs: d.inputs.into(),

@@ -143,8 +143,8 @@ fn child_failure(out: &std::process::Output) -> Option<Failure> {
         let text = |key: &str| p.get(key).and_then(Value::as_str).map(String::from);
         Some(Problem {
             code: text("code")?.into(),
-            node: text("node"),
-            op: text("op"),
+            node: text("node").map(Into::into),
+            op: text("op").map(Into::into),
             message: text("message")?,
             help: text("help").map(Into::into),
             inputs: Box::default(),

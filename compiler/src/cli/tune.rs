@@ -6,7 +6,6 @@ use crate::problem::Failure;
 use crate::rates::{self, Measured};
 use odc_passes::cost::{Count, Rates};
 use serde_json::{Map, Value, json};
-use std::io::Write;
 use std::path::PathBuf;
 
 /// Fit the cost model to this machine
