@@ -20,8 +20,9 @@ pub fn predict(compiled: &Compiled, shapes: &[(String, Vec<usize>)]) -> Vec<(Loc
     let ranges = module.ranges();
     let place = Place { ranges: &ranges, symbols: &module.symbols };
     let Some(main) = module.main() else { return vec![] };
+    let weights = cost::constants(main);
     let dispatches = main.body.ops.iter().filter(|o| matches!(o.op, Op::Dispatch { .. }));
-    dispatches.map(|o| (o.loc.clone(), cost::dispatch(main, o, &place))).collect()
+    dispatches.map(|o| (o.loc.clone(), cost::dispatch(main, o, &weights, &place))).collect()
 }
 
 /// Adds `predicted_ms` and `moved_bytes`, and to each dispatch of the profile its own counts and `predicted_us`.

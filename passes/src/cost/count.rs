@@ -9,16 +9,19 @@ use odc_ir::core::{Binary, Dim, Sym, TensorType, Unary, Value};
 use odc_ir::tensor::{Access, Axes, Expr, Func, Op, Operation, Program, Schedule};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// All that a dispatch of `func` does.
-pub fn dispatch(func: &Func, op: &Operation, place: &Place<'_>) -> Counts {
+/// Values that are weights.
+pub fn constants(func: &Func) -> BTreeSet<Value> {
+    func.body.ops.iter().filter(|o| matches!(o.op, Op::Constant { .. })).flat_map(|o| o.results.iter().copied()).collect()
+}
+
+/// All that a dispatch of `func` does; `weights` are the function's [`constants`].
+pub fn dispatch(func: &Func, op: &Operation, weights: &BTreeSet<Value>, place: &Place<'_>) -> Counts {
     let mut c = Counts::default();
     c.add(Count::Launch, 1.0);
     let Some(region) = op.regions.first() else { return c };
     let types = |v: Value| func.ty(v).clone();
-    let constants: BTreeSet<Value> = {
-        let constant = |v: &Value| func.body.ops.iter().any(|o| matches!(o.op, Op::Constant { .. }) && o.results.contains(v));
-        op.operands.iter().zip(&region.args).filter(|(outer, _)| constant(outer)).map(|(_, arg)| *arg).collect()
-    };
+    let given = op.operands.iter().zip(&region.args);
+    let constants: BTreeSet<Value> = given.filter(|(outer, _)| weights.contains(outer)).map(|(_, arg)| *arg).collect();
     for inner in &region.ops {
         c = c.plus(&work(inner, &types, &|v| constants.contains(&v), place));
     }

@@ -5,7 +5,7 @@
 
 mod count;
 
-pub use count::{dispatch, single};
+pub use count::{constants, dispatch, single};
 
 use odc_ir::core::{Dim, Ranges, Sym, Symbol};
 use odc_ir::tensor::{Func, Module, Op};
@@ -29,23 +29,23 @@ macro_rules! counts {
 }
 counts! {
     /// Dispatches.
-    Launch "launch" 400.0,
+    Launch "launch" 268.0,
     /// Multiply-adds of register tiles, padded to whole tiles.
-    Fma "fma" 0.05,
+    Fma "fma" 0.053,
     /// Elements copied into panels from neighbours in memory.
-    Staged "staged" 0.1,
+    Staged "staged" 0.0,
     /// Elements copied into panels through an index map with padding.
-    Guarded "guarded" 0.85,
+    Guarded "guarded" 0.74,
     /// Cheap element functions in vector lanes.
-    Lane "lane" 0.025,
+    Lane "lane" 0.026,
     /// Cheap element functions one by one: where loads are strided, gathered or guarded.
-    Scalar "scalar" 0.05,
+    Scalar "scalar" 0.038,
     /// Exponentials, divisions, roots.
-    Heavy "heavy" 0.8,
+    Heavy "heavy" 0.63,
     /// Loads that are not from neighbours.
-    Strided "strided" 0.5,
+    Strided "strided" 0.39,
     /// Bytes read and written outside of the dispatch.
-    Bytes "bytes" 0.015,
+    Bytes "bytes" 0.0093,
 }
 
 /// How often a dispatch does each; an estimate where sizes are symbols.
@@ -96,6 +96,7 @@ impl Place<'_> {
 pub fn func_time(module: &Module, func: &Func, rates: &Rates) -> f64 {
     let ranges = module.ranges();
     let place = Place { ranges: &ranges, symbols: &module.symbols };
+    let weights = constants(func);
     let dispatches = func.body.ops.iter().filter(|o| matches!(o.op, Op::Dispatch { .. }));
-    dispatches.map(|o| rates.time(&dispatch(func, o, &place))).sum()
+    dispatches.map(|o| rates.time(&dispatch(func, o, &weights, &place))).sum()
 }
