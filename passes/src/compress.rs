@@ -100,13 +100,15 @@ impl Uses {
             let reads = op.operands.iter().any(|v| uses.values.contains(v));
             match &op.op {
                 Op::Constant { value } if *value == id => uses.values.extend(&op.results),
-                Op::View {} if reads => uses.values.extend(&op.results),
+                Op::View {} if reads && op.operands.len() == 1 => uses.values.extend(&op.results),
                 Op::Dispatch { .. } if reads => {
                     let args = op.regions.iter().flat_map(|r| r.args.iter().zip(&op.operands));
                     let args = args.filter(|(_, v)| uses.values.contains(v)).map(|(a, _)| *a).collect();
                     uses.dispatches.push((at, args));
                 }
-                Op::Map { .. } | Op::Reduce { .. } | Op::Scatter { .. } | Op::If { .. } | Op::Loop { .. } if reads => uses.escapes = true,
+                Op::Map { .. } | Op::Reduce { .. } | Op::Scatter { .. } | Op::View {} | Op::If { .. } | Op::Loop { .. } if reads => {
+                    uses.escapes = true
+                }
                 _ => {}
             }
         }

@@ -8,6 +8,7 @@ pub mod egraph;
 pub mod expand;
 pub mod fuse;
 pub mod gpu;
+pub mod join;
 pub mod lower_loop;
 pub mod lower_tensor;
 pub mod machine;

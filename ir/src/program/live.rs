@@ -19,8 +19,15 @@ impl Life {
     }
 }
 
+/// The slots that slot `k` lies within, from the inside out.
+pub(super) fn around(program: &Program, k: u32) -> impl Iterator<Item = u32> {
+    let within = |k: &u32| program.slot(*k).and_then(|s| s.within);
+    std::iter::successors(within(&k), within).take(program.slots.len())
+}
+
 /// The life of every slot, by number; `None` for slots that nothing writes. What a loop's body uses from before it lives until the
-/// loop's end.
+/// loop's end. A slot with parts lives from the first write to any of them to the last use of it or of any of them, and so long
+/// its parts are needed.
 pub fn lives(program: &Program) -> Vec<Option<Life>> {
     let mut lives: Vec<Option<Life>> = vec![None; program.slots.len()];
     let mut loops = structure(&program.commands).map(|s| s.loops).unwrap_or_default();
@@ -28,10 +35,12 @@ pub fn lives(program: &Program) -> Vec<Option<Life>> {
     let mut touch = |b: &BufferRef, at: usize, write: bool| {
         let BufferRef::Arena(k) = b else { return };
         let outside = |start: usize| loops.iter().find(|(from, to)| start <= *from && *from <= at && at <= *to).map_or(at, |(_, to)| *to);
-        match lives.get_mut(*k as usize) {
-            Some(Some(life)) => life.end = life.end.max(outside(life.start)),
-            Some(life) if write => *life = Some(Life { start: at, end: outside(at) }),
-            Some(None) | None => {}
+        for k in std::iter::once(*k).chain(around(program, *k)) {
+            match lives.get_mut(k as usize) {
+                Some(Some(life)) => life.end = life.end.max(outside(life.start)),
+                Some(life) if write => *life = Some(Life { start: at, end: outside(at) }),
+                Some(None) | None => {}
+            }
         }
     };
     for (at, c) in program.commands.iter().enumerate() {
@@ -41,6 +50,12 @@ pub fn lives(program: &Program) -> Vec<Option<Life>> {
     }
     for (_, b) in &program.outputs {
         touch(b, program.commands.len(), false);
+    }
+    for k in 0..lives.len() {
+        let end = around(program, k as u32).last().and_then(|root| (*lives.get(root as usize)?).map(|life| life.end));
+        if let (Some(Some(life)), Some(end)) = (lives.get_mut(k), end) {
+            life.end = life.end.max(end);
+        }
     }
     lives
 }

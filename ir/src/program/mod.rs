@@ -71,12 +71,14 @@ impl BufferRef {
     }
 }
 
-/// A place in the arena. Slots whose bytes overlap are never alive together.
+/// A place in the arena. Slots whose bytes overlap are never alive together, but for a part and the slot that it lies within.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Slot {
-    /// A multiple of [`ALIGN`].
+    /// A multiple of [`ALIGN`]; of a part, of its elements' size.
     pub offset: Dim,
     pub bytes: Dim,
+    /// The slot that this is a part of: what is written here is written there.
+    pub within: Option<u32>,
     /// What lives there, for people: type and ONNX nodes.
     pub note: String,
 }

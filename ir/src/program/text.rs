@@ -102,7 +102,8 @@ impl Display for Program {
         }
         writeln!(f, "  arena {}", self.arena_bytes)?;
         for (k, s) in self.slots.iter().enumerate() {
-            writeln!(f, "  slot {k} at {} size {} \"{}\"", s.offset, s.bytes, s.note.escape_debug())?;
+            let within = s.within.map_or(String::new(), |w| format!("within {w} "));
+            writeln!(f, "  slot {k} at {} size {} {within}\"{}\"", s.offset, s.bytes, s.note.escape_debug())?;
         }
         let mut depth = 1usize;
         for c in &self.commands {
@@ -153,7 +154,8 @@ pub fn parse_program(text: &str, blobs: Blobs<'_>) -> Result<Program, ParseError
         let offset = p.dim()?;
         p.expect("size")?;
         let bytes = p.dim()?;
-        prog.slots.push(Slot { offset, bytes, note: p.string()? });
+        let within = if p.eat("within") { Some(u32::parse(&mut p)?) } else { None };
+        prog.slots.push(Slot { offset, bytes, within, note: p.string()? });
     }
     let mut depth = 0usize;
     loop {

@@ -1,6 +1,7 @@
 //! Is a program sound? Kernels and buffers exist and fit each other, nothing writes to inputs and constants, nothing reads what
 //! was never written, and at sampled sizes every slot is aligned, inside the arena and apart from all others alive with it.
 
+use super::live::around;
 use super::{ALIGN, BufferRef, Check, Command, Program, lives, structure};
 use crate::core::{Binding, Dim, Sym, Symbol, at_ends, broken_checks, counted, counts_of};
 use crate::loops::LoopType;
@@ -115,6 +116,9 @@ impl Verifier<'_> {
         for (k, s) in p.slots.iter().enumerate() {
             self.size(&s.offset, || format!("slot {k}"));
             self.size(&s.bytes, || format!("slot {k}"));
+            let outermost = around(p, k as u32).last().map_or(Some(s), |w| p.slot(w));
+            let nested = outermost.is_some_and(|w| w.within.is_none());
+            self.check(nested, || format!("slot {k}"), || "lies within no slot, or within itself".into());
         }
         let mut names = BTreeSet::new();
         for k in &p.kernels {
@@ -220,6 +224,20 @@ impl Verifier<'_> {
         }
     }
 
+    /// Is slot `k` written, by itself or part by part?
+    fn whole(&self, k: u32, written: &Written, depth: usize) -> bool {
+        if written.slots.get(k as usize).is_none_or(|w| *w) {
+            return true;
+        }
+        let mut parts = self.parts(k).peekable();
+        depth < self.p.slots.len() && parts.peek().is_some() && parts.all(|part| self.whole(part, written, depth + 1))
+    }
+
+    /// The slots that lie directly within slot `k`.
+    fn parts(&self, k: u32) -> impl Iterator<Item = u32> {
+        self.p.slots.iter().enumerate().filter(move |(_, s)| s.within == Some(k)).map(|(part, _)| part as u32)
+    }
+
     /// A buffer that is read.
     fn buffer(&mut self, b: &BufferRef, written: &Written, at: impl Fn() -> String) {
         match b {
@@ -228,10 +246,10 @@ impl Verifier<'_> {
                 let len = self.p.constant(*id).map(|c| c.bytes.len() as u64);
                 self.check(len.is_some_and(|len| *offset <= len), at, || format!("there is no {b}"));
             }
-            BufferRef::Arena(k) => match written.slots.get(*k as usize) {
-                None => self.check(false, at, || format!("slot {k} does not exist")),
-                Some(w) => self.check(*w, at, || format!("slot {k} is read before anything is written there")),
-            },
+            BufferRef::Arena(k) => {
+                self.check(self.p.slot(*k).is_some(), &at, || format!("slot {k} does not exist"));
+                self.check(self.whole(*k, written, 0), at, || format!("slot {k} is read before anything is written there"));
+            }
             BufferRef::Local(k) => self.check(written.locals.contains(k), at, || format!("no loop around it defines local {k}")),
             BufferRef::Output(k) => match written.outputs.get(*k as usize) {
                 None => self.check(false, at, || format!("output {k} does not exist")),
@@ -259,7 +277,8 @@ impl Verifier<'_> {
         for (k, s) in p.slots.iter().enumerate() {
             let Some(offset) = self.eval(b, &s.offset, || format!("slot {k}")) else { return };
             let Some(bytes) = self.eval(b, &s.bytes, || format!("slot {k}")) else { return };
-            self.check(offset % ALIGN == 0, || format!("slot {k}"), || format!("offset {offset} is not aligned {}", with(b)));
+            let aligned = s.within.is_some() || offset % ALIGN == 0;
+            self.check(aligned, || format!("slot {k}"), || format!("offset {offset} is not aligned {}", with(b)));
             let inside = offset.checked_add(bytes).is_some_and(|end| end <= arena);
             self.check(inside, || format!("slot {k}"), || format!("{bytes} bytes at {offset} leave an arena of {arena} {}", with(b)));
             at.push((offset, bytes));
@@ -269,6 +288,10 @@ impl Verifier<'_> {
         for (n, (j, life, (offset, bytes))) in alive.iter().enumerate() {
             for (k, other, (o, s)) in alive.iter().take(n) {
                 if !life.overlaps(other) || offset.saturating_add(*bytes) <= *o || o.saturating_add(*s) <= *offset {
+                    continue;
+                }
+                let (a, b_) = (*j as u32, *k as u32);
+                if around(p, a).any(|w| w == b_) || around(p, b_).any(|w| w == a) {
                     continue;
                 }
                 // In place: a command may write exactly where it reads for the last time.
@@ -281,6 +304,7 @@ impl Verifier<'_> {
                 );
             }
         }
+        self.parts_fit(b, &at);
         for (k, c) in p.commands.iter().enumerate() {
             let needs: Vec<(BufferRef, Dim)> = match c {
                 Command::Dispatch { buffers, bytes, .. } => buffers.iter().copied().zip(bytes.iter().cloned()).collect(),
@@ -302,6 +326,44 @@ impl Verifier<'_> {
             let Some(need) = self.eval(b, &port.ty.bytes(), at) else { continue };
             let have = self.bytes_of(b, buffer);
             self.check(have.is_some_and(|have| need <= have), at, || format!("has {need} bytes, more than {buffer} {}", with(b)));
+        }
+    }
+}
+
+impl Verifier<'_> {
+    /// Parts lie inside of what they are parts of, where their elements may lie; and what is written by its parts alone is all theirs.
+    fn parts_fit(&mut self, b: &Binding, places: &[(i64, i64)]) {
+        let p = self.p;
+        let mut direct = vec![false; p.slots.len()];
+        for (k, c) in p.commands.iter().enumerate() {
+            for buffer in c.accesses().1 {
+                if let BufferRef::Arena(s) = buffer
+                    && let Some(d) = direct.get_mut(s as usize)
+                {
+                    *d = true;
+                }
+            }
+            let Command::Dispatch { kernel, buffers, .. } = c else { continue };
+            let types = p.kernels.get(*kernel as usize).into_iter().flat_map(|f| f.body.args.iter().map(|a| f.types.get(a.index())));
+            for (buffer, ty) in buffers.iter().zip(types) {
+                let (BufferRef::Arena(s), Some(LoopType::Ptr(dtype, _))) = (buffer, ty) else { continue };
+                let aligned = places.get(*s as usize).is_none_or(|(offset, _)| offset % (dtype.size().max(1) as i64) == 0);
+                self.check(aligned, || format!("command {k}: {c}"), || format!("{buffer} is not aligned to {dtype} {}", with(b)));
+            }
+        }
+        let mut filled: Vec<Option<i64>> = vec![None; p.slots.len()];
+        for (k, s) in p.slots.iter().enumerate() {
+            let (Some(w), Some((offset, bytes))) = (s.within, places.get(k)) else { continue };
+            let Some((o, n)) = places.get(w as usize) else { continue };
+            let inside = o <= offset && offset.saturating_add(*bytes) <= o.saturating_add(*n);
+            self.check(inside, || format!("slot {k}"), || format!("{bytes} bytes at {offset} leave slot {w} {}", with(b)));
+            if let Some(f) = filled.get_mut(w as usize) {
+                *f = Some(f.unwrap_or(0).saturating_add(*bytes));
+            }
+        }
+        for (k, ((filled, (_, bytes)), direct)) in filled.iter().zip(places).zip(direct).enumerate() {
+            let Some(filled) = filled.filter(|_| !direct) else { continue };
+            self.check(filled == *bytes, || format!("slot {k}"), || format!("its parts have {filled} of {bytes} bytes {}", with(b)));
         }
     }
 }

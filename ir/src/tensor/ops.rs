@@ -31,8 +31,8 @@ ops! {
     Map "map" (0, crate::core::MANY) -> (1, 1) [0, 0] Pure { axes: Axes, store: Vec<Dim>, body: Program }
     /// `result[store(axes)] = epilogue(axes, combine over raxes of body(axes, raxes))`. An empty reduction gives the neutral element.
     Reduce "reduce" (0, crate::core::MANY) -> (1, 1) [0, 0] Pure { axes: Axes, raxes: Axes, kind: ReduceKind, store: Vec<Dim>, body: Program, epilogue: Program }
-    /// The same bytes under the result's shape: no code, no copy.
-    View "view" (1, 1) -> (1, 1) [0, 0] Pure {}
+    /// The same bytes under the result's shape, each operand's behind those of the one before: no code, no copy.
+    View "view" (1, crate::core::MANY) -> (1, 1) [0, 0] Pure {}
     /// data, then what `index` and `update` load: a copy of data in which, for all axes in row-major order, the element at `index`
     /// (clamped) becomes `update`; `Acc` in `update` is the element's present value, and what it loads of the data is the present one.
     Scatter "scatter" (1, crate::core::MANY) -> (1, 1) [0, 0] Pure { axes: Axes, index: Vec<Program>, update: Program }

@@ -46,12 +46,14 @@ fn check(m: &Module, f: &Func, op: &Operation) -> Checked {
             value_is(epilogue, result()?.dtype, "the epilogue")
         }
         Op::View {} => {
-            let (x, y) = (operands.first().ok_or("it must have an operand")?, result()?);
-            if x.dtype != y.dtype {
-                return Err(format!("a view of {x} cannot be {y}: the element types differ"));
+            let y = result()?;
+            let all = || operands.iter().map(|x| x.to_string()).collect::<Vec<_>>().join(", ");
+            if operands.iter().any(|x| x.dtype != y.dtype) {
+                return Err(format!("a view of {} cannot be {y}: the element types differ", all()));
             }
-            if m.ranges().differ(&x.elements(), &y.elements()) {
-                return Err(format!("a view of {x} cannot be {y}: the numbers of elements differ"));
+            let elements = operands.iter().fold(Dim::ZERO, |sum, x| sum + x.elements());
+            if m.ranges().differ(&elements, &y.elements()) {
+                return Err(format!("a view of {} cannot be {y}: the numbers of elements differ", all()));
             }
             Ok(())
         }

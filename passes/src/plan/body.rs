@@ -153,7 +153,11 @@ fn step(ty: &TensorType) -> Dim {
 /// Appends a body's commands with the caller's numbers.
 fn insert(f: &mut FuncPlan, body: FuncPlan, arena: &Dim, inputs: &[BufferRef], outputs: &[BufferRef]) -> Option<()> {
     let (slots, locals) = (f.slots.len() as u32, f.locals);
-    f.slots.extend(body.slots.into_iter().map(|s| Slot { offset: arena + &s.offset, ..s }));
+    f.slots.extend(body.slots.into_iter().map(|s| Slot {
+        offset: arena + &s.offset,
+        within: s.within.map(|w| slots.saturating_add(w)),
+        ..s
+    }));
     f.locals = locals.checked_add(body.locals)?;
     let place = |b: BufferRef| match b {
         BufferRef::Input(k) => inputs.get(k as usize).copied(),

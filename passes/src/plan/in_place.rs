@@ -1,6 +1,6 @@
-//! Lifetimes in the chosen order, and results that take over the memory of an operand that dies: a dispatch may overwrite what it
-//! reads if its last map reads each element only where it writes: softmax in place. (Lowering loads and stores each element of a map
-//! once, and ends a stage of a row before it begins the next.)
+//! Lifetimes in the chosen order, of wholes with all their parts, and results that take over the memory of an operand that dies: a
+//! dispatch may overwrite what it reads if its last map reads each element only where it writes: softmax in place. (Lowering loads
+//! and stores each element of a map once, and ends a stage of a row before it begins the next.)
 
 use super::values::{Graph, Place};
 use crate::fuse::by_row;
@@ -20,24 +20,37 @@ pub(super) struct Storage {
 
 /// Memory for those of the results that `inside` wants it for; shared only where the machine allows it.
 pub(super) fn storages(graph: &Graph, order: &[usize], ranges: &Ranges, inside: &dyn Fn(usize) -> bool, may_share: bool) -> Vec<Storage> {
-    let mut position = vec![0; graph.calls.len()];
-    for (at, c) in order.iter().enumerate() {
-        if let Some(p) = position.get_mut(*c) {
-            *p = at;
+    // The last call that touches each value, or something in it.
+    let mut last: Vec<usize> = vec![0; graph.made.len()];
+    for (at, call) in order.iter().enumerate().filter_map(|(at, c)| Some((at, graph.calls.get(*c)?))) {
+        for v in graph.touches(call) {
+            if let Some(l) = last.get_mut(v) {
+                *l = at;
+            }
         }
     }
-    let when = |c: &usize| position.get(*c).copied().unwrap_or(0);
+    let kept = graph.kept();
     let mut out: Vec<Storage> = vec![];
     let mut of: Vec<Option<usize>> = vec![None; graph.made.len()];
     for (at, call) in order.iter().enumerate().filter_map(|(at, c)| Some((at, graph.calls.get(*c)?))) {
         let mut taken = vec![];
         for v in call.writes.iter().filter(|v| inside(**v)) {
-            let Some(made) = graph.made.get(*v) else { continue };
-            let last = made.users.iter().map(when).max().unwrap_or(at);
-            let end = if made.is_output { order.len() } else { last.max(at) };
-            let storage = |p: &Place| if let Place::Made(m) = p { of.get(*m).copied().flatten() } else { None };
+            let root = graph.root(*v).0;
+            let Some(made) = graph.made.get(root) else { continue };
+            let end = if kept.get(root) == Some(&true) { order.len() } else { last.get(root).map_or(at, |l| at.max(*l)) };
+            if root != *v {
+                // A part: the first one that is written begins the whole.
+                if of.get(root) == Some(&None) {
+                    out.push(Storage { bytes: made.bytes.clone(), start: at, end, values: vec![root], notes: vec![made.note.clone()] });
+                    if let Some(o) = of.get_mut(root) {
+                        *o = Some(out.len() - 1);
+                    }
+                }
+                continue;
+            }
+            let storage = |p: &Place| if let Place::Made(m) = p { of.get(graph.root(*m).0).copied().flatten() } else { None };
             let over = call.reads.iter().enumerate().find_map(|(k, p)| {
-                let s = storage(p)?;
+                let s = storage(p).filter(|_| matches!(p, Place::Made(m) if graph.root(*m).0 == *m))?;
                 let dies = out.get(s).is_some_and(|o| o.end == at && o.bytes == made.bytes);
                 let alone = call.reads.iter().filter(|q| storage(q) == Some(s)).count() == 1 && !taken.contains(&s);
                 (may_share && dies && alone && may_overwrite(graph.func, call.op, k, ranges)).then_some(s)

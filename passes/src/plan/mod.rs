@@ -10,11 +10,13 @@ mod in_place;
 mod most;
 mod order;
 mod pack;
+mod peak;
 mod report;
 mod split;
 mod stack;
 mod values;
 
+pub use peak::peak;
 pub use report::{LiveBuffer, MemoryReport, report, report_at};
 pub use split::{SplitError, split_large};
 
@@ -43,6 +45,8 @@ pub enum PlanError {
     Callee { op: String, loc: String },
     #[error("{op} ({loc}): control flow that the target cannot run was left in the program")]
     Control { op: String, loc: String },
+    #[error("a tensor that lies in one buffer with others ({loc}) {what}: copy it first")]
+    Part { loc: String, what: String },
     #[error("the sizes of {what} overflow 64 bits or are too complex to plan with")]
     Size { what: String },
 }
@@ -152,6 +156,11 @@ impl<'m> Planner<'m> {
     /// Plans one function; with `outputs_apart` its results are written to `Output`s, which the caller puts somewhere.
     fn func(&mut self, func: &'m Func, outputs_apart: bool, depth: usize) -> Result<FuncPlan, PlanError> {
         let mut graph = Graph::new(self.module, func)?;
+        if self.options.split_access
+            && let Some(whole) = graph.made.iter().find(|m| !m.parts.is_empty())
+        {
+            return Err(PlanError::Part { loc: whole.note.clone(), what: "cannot be bound by range".into() });
+        }
         let mut kernels = self.of.get(func.name.as_str()).cloned().unwrap_or_default().into_iter();
         check_kernels(&graph, kernels.as_slice())?;
         let mut kernel_of: Vec<Option<Kernel>> = graph.calls.iter().map(|c| if c.is_dispatch() { kernels.next() } else { None }).collect();
@@ -181,13 +190,25 @@ impl<'m> Planner<'m> {
         let (offsets, arena_bytes) = pack_all(&items, &self.ranges, &self.samples, self.options.align)?;
         let notes = storages.iter().map(|s| s.notes.join(" | ")).chain(std::iter::repeat("of a loop or branch".into()));
         let places = items.iter().zip(&offsets).zip(notes);
-        let slots = places.map(|((i, offset), note)| Slot { offset: offset.clone(), bytes: i.bytes.clone(), note }).collect();
+        let slot =
+            |((i, offset), note): ((&Item, &Dim), String)| Slot { offset: offset.clone(), bytes: i.bytes.clone(), within: None, note };
+        let mut slots: Vec<Slot> = places.map(slot).collect();
 
         let mut slot_of = BTreeMap::new();
         for (k, s) in storages.iter().enumerate() {
             for v in &s.values {
                 slot_of.insert(*v, k as u32);
             }
+        }
+        // Parts have slots of their own, within those of their wholes.
+        let parts = || graph.made.iter().enumerate().filter(|(_, m)| m.within.is_some());
+        slot_of.extend(parts().zip(slots.len() as u32..).map(|((v, _), k)| (v, k)));
+        for (v, part) in parts() {
+            let (root, offset) = graph.root(v);
+            let around = part.within.as_ref().and_then(|(w, _)| slot_of.get(w));
+            let begin = slot_of.get(&root).and_then(|k| offsets.get(*k as usize)).zip(around);
+            let (begin, within) = begin.ok_or_else(|| missing(&func.name, "a part of a buffer"))?;
+            slots.push(Slot { offset: begin + offset, bytes: part.bytes.clone(), within: Some(*within), note: part.note.clone() });
         }
         for id in graph.used_consts() {
             self.constant(id);
@@ -198,7 +219,7 @@ impl<'m> Planner<'m> {
             Place::Const(id) => const_ids.get(id).map(|id| BufferRef::Const { id: *id, offset: 0 }),
             Place::Made(v) => apart.get(v).map(|k| BufferRef::Output(*k)).or_else(|| slot_of.get(v).map(|k| BufferRef::Arena(*k))),
         };
-        let missing = |what: &str| PlanError::Undefined { op: what.into(), loc: func.name.clone(), value: "a buffer".into() };
+        let missing = |what: &str| missing(&func.name, what);
 
         let mut f = FuncPlan { commands: vec![], slots, arena_bytes, inputs: vec![], outputs: vec![], locals: 0 };
         let sizes_of = |wanted: &dyn Fn(&Place) -> bool| {
@@ -259,6 +280,10 @@ impl<'m> Planner<'m> {
             loc: call.op.loc.clone(),
         }
     }
+}
+
+fn missing(func: &str, what: &str) -> PlanError {
+    PlanError::Undefined { op: what.into(), loc: func.into(), value: "a buffer".into() }
 }
 
 fn check_kernels(graph: &Graph, kernels: &[Kernel]) -> Result<(), PlanError> {

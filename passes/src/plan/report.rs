@@ -32,7 +32,8 @@ pub fn report(program: &Program) -> Result<MemoryReport, InterpError> {
 pub fn report_at(program: &Program, at: Binding) -> Result<MemoryReport, InterpError> {
     let mut buffers = vec![];
     for (k, (slot, life)) in program.slots.iter().zip(lives(program)).enumerate() {
-        if let Some(life) = life {
+        // A part is memory of the slot around it.
+        if let Some(life) = life.filter(|_| slot.within.is_none()) {
             buffers.push((life, LiveBuffer { slot: k as u32, bytes: at.eval(&slot.bytes)?, note: slot.note.clone() }));
         }
     }

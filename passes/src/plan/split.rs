@@ -35,7 +35,7 @@ pub fn split_large(p: &mut Program, limit: u64) -> Result<(), SplitError> {
             Some(n) => {
                 for (k, len) in parts(n).into_iter().enumerate() {
                     let offset = &s.offset + Dim::from((k as u64 * part) as i64);
-                    slots.push(Slot { offset, bytes: Dim::from(len as i64), note: s.note.clone() });
+                    slots.push(Slot { offset, bytes: Dim::from(len as i64), within: None, note: s.note.clone() });
                 }
             }
         }

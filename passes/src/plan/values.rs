@@ -1,5 +1,5 @@
 //! The function as planning sees it: calls in order, and for every value the memory that it lies in. A view lies where its
-//! operand does.
+//! operand does; where it has several, they lie in its memory.
 
 use super::PlanError;
 use odc_ir::core::{
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) enum Place {
     Input(u32),
     Const(ConstId),
-    /// A result of a dispatch: position in [`Graph::made`].
+    /// A result of a call, or a whole of several: position in [`Graph::made`].
     Made(usize),
 }
 
@@ -34,13 +34,15 @@ impl Call<'_> {
     }
 }
 
-/// A result of a dispatch.
+/// A result of a call; or a whole, which the calls that make its parts write.
 pub(super) struct Made {
     pub bytes: Dim,
-    /// The calls that read it, ascending.
-    pub users: Vec<usize>,
     pub is_output: bool,
     pub note: String,
+    /// The whole that it is a part of, and how many bytes behind the whole's beginning it begins.
+    pub within: Option<(usize, Dim)>,
+    /// What lies in it; empty for a result of a call.
+    pub parts: Vec<usize>,
 }
 
 pub(super) struct Graph<'m> {
@@ -71,28 +73,21 @@ impl<'m> Graph<'m> {
                 Op::Constant { value } => {
                     places.extend(op.result().map(|r| (r, Place::Const(*value))));
                 }
+                Op::View {} if op.operands.len() > 1 => {
+                    let parts = op.operands.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+                    places.extend(op.result().zip(Some(g.whole(op, &parts)?)));
+                }
                 Op::View {} => {
                     let of = op.operands.first().map(place).transpose()?;
                     places.extend(op.result().zip(of));
                 }
                 Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => {
-                    let at = g.calls.len();
                     let reads = op.operands.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-                    for r in &reads {
-                        if let Place::Made(v) = r
-                            && let Some(made) = g.made.get_mut(*v)
-                            && made.users.last() != Some(&at)
-                        {
-                            made.users.push(at);
-                        }
-                    }
                     let mut writes = vec![];
                     for r in &op.results {
                         let ty = type_of(*r).ok_or_else(|| undefined(name, &op.loc.to_string(), *r))?;
-                        let note = op.loc.0.last().map_or_else(|| ty.to_string(), |node| format!("{ty} {node}"));
                         writes.push(g.made.len());
-                        places.insert(*r, Place::Made(g.made.len()));
-                        g.made.push(Made { bytes: planned(&module.symbols, &ty.bytes()), users: vec![], is_output: false, note });
+                        places.insert(*r, g.make(op, ty, vec![]));
                     }
                     g.calls.push(Call { op, reads, writes, after: vec![] });
                 }
@@ -118,6 +113,87 @@ impl<'m> Graph<'m> {
         Ok(g)
     }
 
+    fn make(&mut self, op: &Operation, ty: &TensorType, parts: Vec<usize>) -> Place {
+        let note = op.loc.0.last().map_or_else(|| ty.to_string(), |node| format!("{ty} {node}"));
+        let bytes = planned(self.symbols, &ty.bytes());
+        self.made.push(Made { bytes, is_output: false, note, within: None, parts });
+        Place::Made(self.made.len() - 1)
+    }
+
+    /// The memory of a view of several: theirs from now on lies in it.
+    fn whole(&mut self, op: &Operation, places: &[Place]) -> Result<Place, PlanError> {
+        let refused = |what: &str| PlanError::Part { loc: op.loc.to_string(), what: what.into() };
+        let missing = || refused("has no type");
+        let ty = |v: &Value| self.func.types.get(v.index()).ok_or_else(missing);
+        let mut offset = Dim::ZERO;
+        let mut parts: Vec<(usize, Dim)> = vec![];
+        for (place, v) in places.iter().zip(&op.operands) {
+            let Place::Made(m) = place else { return Err(refused("is an input or a constant")) };
+            if self.made.get(*m).is_none_or(|m| m.within.is_some()) || parts.iter().any(|(other, _)| other == m) {
+                return Err(refused("is already part of a buffer"));
+            }
+            let bytes = ty(v)?.bytes();
+            if !counts_of(self.symbols, &bytes).is_empty() {
+                return Err(refused("has a size that data decides"));
+            }
+            parts.push((*m, offset.clone()));
+            offset = offset + bytes;
+        }
+        let result = ty(&op.result().ok_or_else(missing)?)?.clone();
+        let whole = self.make(op, &result, parts.iter().map(|(m, _)| *m).collect());
+        if let Place::Made(w) = whole {
+            for (m, offset) in parts {
+                if let Some(made) = self.made.get_mut(m) {
+                    made.within = Some((w, offset));
+                }
+            }
+        }
+        Ok(whole)
+    }
+
+    /// The value in whose memory `v` lies, and where there.
+    pub(super) fn root(&self, v: usize) -> (usize, Dim) {
+        let (mut at, mut offset) = (v, Dim::ZERO);
+        // A whole stands behind its parts, so this ends.
+        while let Some((whole, o)) = self.made.get(at).and_then(|m| m.within.as_ref()) {
+            offset = offset + o;
+            at = *whole;
+        }
+        (at, offset)
+    }
+
+    /// The results of calls that lie in `v`: itself, or its parts and theirs.
+    fn leaves(&self, v: usize, found: &mut BTreeSet<usize>) {
+        match self.made.get(v) {
+            Some(made) if !made.parts.is_empty() => made.parts.iter().for_each(|p| self.leaves(*p, found)),
+            _ => drop(found.insert(v)),
+        }
+    }
+
+    /// The results that must be there before `call` runs: what it reads or waits for.
+    pub(super) fn needs(&self, call: &Call) -> BTreeSet<usize> {
+        let made = |p: &Place| if let Place::Made(v) = p { Some(*v) } else { None };
+        let mut found = BTreeSet::new();
+        call.reads.iter().filter_map(made).chain(call.after.iter().copied()).for_each(|v| self.leaves(v, &mut found));
+        found
+    }
+
+    /// The memory that `call` reads, waits for or writes, by the value that it all is.
+    pub(super) fn touches(&self, call: &Call) -> BTreeSet<usize> {
+        self.needs(call).iter().chain(&call.writes).map(|v| self.root(*v).0).collect()
+    }
+
+    /// For each value that lies in no other: is it an output, or something in it?
+    pub(super) fn kept(&self) -> Vec<bool> {
+        let mut kept = vec![false; self.made.len()];
+        for v in (0..self.made.len()).filter(|v| self.made.get(*v).is_some_and(|m| m.is_output)) {
+            if let Some(k) = kept.get_mut(self.root(v).0) {
+                *k = true;
+            }
+        }
+        kept
+    }
+
     /// Lets call `at` wait for the sizes that `dims` speak of.
     pub(super) fn wait_for<'d>(&mut self, at: usize, dims: impl Iterator<Item = &'d Dim>) {
         let mut counts: Vec<Sym> = dims.flat_map(|d| counts_of(self.symbols, d)).collect();
@@ -127,10 +203,6 @@ impl<'m> Graph<'m> {
             let waits = counted(self.symbols, size).is_some_and(|s| counts.contains(s));
             if let (true, Place::Made(v), Some(call)) = (waits, place, self.calls.get_mut(at)) {
                 call.after.push(*v);
-                if let Some(made) = self.made.get_mut(*v).filter(|m| !m.users.contains(&at)) {
-                    made.users.push(at);
-                    made.users.sort_unstable();
-                }
             }
         }
     }
@@ -155,11 +227,13 @@ pub(super) fn planned(symbols: &BTreeMap<Sym, Symbol>, bytes: &Dim) -> Dim {
     larger(&symbol_ranges(symbols), &at_ends(symbols, bytes, true), &at_ends(symbols, bytes, false))
 }
 
-/// The results that are outputs, each with the first output that it is.
+/// The results that are outputs, each with the first output that it is. What lies among others stays there, and is copied.
 pub(super) fn apart(graph: &Graph) -> BTreeMap<usize, u32> {
     let mut of = BTreeMap::new();
     for (k, (_, _, place)) in graph.outputs.iter().enumerate() {
-        if let Place::Made(v) = place {
+        if let Place::Made(v) = place
+            && graph.made.get(*v).is_some_and(|m| m.within.is_none() && m.parts.is_empty())
+        {
             of.entry(*v).or_insert(k as u32);
         }
     }

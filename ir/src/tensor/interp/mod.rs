@@ -99,10 +99,7 @@ impl<'m> Eval<'m> {
                 let inner = Ready::new(body, Scope::new(&self.binding, &[axes, raxes]))?;
                 self.reduce(axes, raxes, *kind, store, (inner, outer), &xs, ty.dtype, shape)?
             }
-            Op::View {} => {
-                let x = xs.first().ok_or_else(|| fail("no operand"))?;
-                TensorValue::new(ty.dtype, shape, x.data.clone())?
-            }
+            Op::View {} => TensorValue::new(ty.dtype, shape, xs.iter().flat_map(|x| x.data.iter().copied()).collect())?,
             Op::Scatter { axes, index, update } => self.scatter(axes, index, update, &xs)?,
             Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => return Ok(()),
         };
