@@ -12,7 +12,9 @@ use odc_ir::{graph, loops, tensor};
 use odc_passes::egraph::Group;
 use odc_passes::fuse::Arm;
 use odc_passes::plan::{PlanOptions, SplitError};
-use odc_passes::{Gpu, Machine, canonicalise, compress, cost, expand, fuse, gpu, join, lower_loop, lower_tensor, merge, plan, schedule, unroll};
+use odc_passes::{
+    Gpu, Machine, canonicalise, compress, cost, expand, fuse, gpu, join, lower_loop, lower_tensor, merge, plan, schedule, unroll,
+};
 
 /// What the targets of one machine share.
 #[derive(Clone, Debug)]
