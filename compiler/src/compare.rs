@@ -134,6 +134,7 @@ pub enum Tolerances {
 impl Tolerances {
     pub fn of(&self, case: usize, output: &str, dtype: odc_format::DType) -> Result<Tolerance, String> {
         match self {
+            _ if dtype == odc_format::DType::Str => Ok(Tolerance::EXACT),
             Tolerances::All(t) => Ok(*t),
             Tolerances::Floats(t) if is_float(dtype) => Ok(*t),
             Tolerances::Floats(_) => Ok(Tolerance::EXACT),

@@ -15,7 +15,7 @@ pub struct FixArg {
     pub text: String,
 }
 
-const FORM: &str = "a value looks like `axes=[0,2]`, `k=3` or `pads=@pads.npy`";
+const FORM: &str = "a value looks like `axes=[0,2]`, `k=3`, `unit=\"km\"` or `pads=@pads.npy`";
 
 impl std::str::FromStr for FixArg {
     type Err = String;
@@ -36,7 +36,7 @@ pub fn values(args: &[FixArg]) -> Result<BTreeMap<String, Fixed>, Failure> {
     for a in args {
         let value = match a.text.strip_prefix('@') {
             Some(file) => Fixed::Tensor(pb::read_onnx(Path::new(file))?.1),
-            None => numbers(a.text.trim()).map_err(|why| Problem::usage(format!("--fix {}: {why}", a.name)).help(FORM))?,
+            None => parsed(a.text.trim()).map_err(|why| Problem::usage(format!("--fix {}: {why}", a.name)).help(FORM))?,
         };
         if out.insert(a.name.clone(), value).is_some() {
             return Err(Failure::usage(format!("--fix {} is given twice", a.name)));
@@ -45,22 +45,26 @@ pub fn values(args: &[FixArg]) -> Result<BTreeMap<String, Fixed>, Failure> {
     Ok(out)
 }
 
-/// A number or nested lists of numbers, as in JSON.
-fn numbers(text: &str) -> Result<Fixed, String> {
-    let value: Value = serde_json::from_str(text).map_err(|_| format!("`{text}` is no number or list of numbers"))?;
-    let (mut dims, mut numbers) = (vec![], vec![]);
-    collect(&value, 0, &mut dims, &mut numbers)?;
+/// Numbers or strings, one or in nested lists, as in JSON.
+fn parsed(text: &str) -> Result<Fixed, String> {
+    let value: Value = serde_json::from_str(text).map_err(|_| format!("`{text}` is no number, string in quotes or list of them"))?;
+    let (mut dims, mut leaves) = (vec![], vec![]);
+    collect(&value, 0, &mut dims, &mut leaves)?;
+    if let Some(strings) = leaves.iter().map(|v| v.as_str().map(String::from)).collect::<Option<Vec<_>>>().filter(|l| !l.is_empty()) {
+        return Ok(Fixed::Strings { dims, strings });
+    }
+    let float = |v: &Value| v.as_f64().map(Scalar::Float);
+    let number = |v: &&Value| v.as_bool().map(Scalar::Bool).or_else(|| v.as_i64().map(Scalar::Int)).or_else(|| float(v));
+    let numbers = leaves.iter().map(|v| number(v).ok_or_else(|| format!("`{v}` is no number"))).collect::<Result<_, _>>()?;
     Ok(Fixed::Numbers { dims, numbers })
 }
 
-fn collect(v: &Value, depth: usize, dims: &mut Vec<u64>, out: &mut Vec<Scalar>) -> Result<(), String> {
+fn collect<'v>(v: &'v Value, depth: usize, dims: &mut Vec<u64>, out: &mut Vec<&'v Value>) -> Result<(), String> {
     let Value::Array(list) = v else {
         if depth != dims.len() {
             return Err("its lists are not of one shape".into());
         }
-        let float = || v.as_f64().map(Scalar::Float);
-        let number = v.as_bool().map(Scalar::Bool).or_else(|| v.as_i64().map(Scalar::Int)).or_else(float);
-        out.push(number.ok_or_else(|| format!("`{v}` is no number"))?);
+        out.push(v);
         return Ok(());
     };
     match dims.get(depth) {
@@ -89,14 +93,15 @@ mod tests {
 
     #[test]
     fn shapes_come_from_the_lists() {
-        let shape = |s: &str| match numbers(s) {
+        let shape = |s: &str| match parsed(s) {
             Ok(Fixed::Numbers { dims, numbers }) => Ok((dims, numbers.len())),
             other => Err(format!("{other:?}")),
         };
         assert_eq!(shape("3"), Ok((vec![], 1)));
         assert_eq!(shape("[]"), Ok((vec![0], 0)));
+        assert_eq!(parsed("[\"a\"]"), Ok(Fixed::Strings { dims: vec![1], strings: vec!["a".into()] }));
         assert_eq!(shape("[[1,2.5,true],[0,0,0]]"), Ok((vec![2, 3], 6)));
-        for bad in ["[1,[2]]", "[[1],2]", "[[1],[1,2]]", "[\"a\"]", "{}", "x", "[[], 1]"] {
+        for bad in ["[1,[2]]", "[[1],2]", "[[1],[1,2]]", "[\"a\", 1]", "{}", "x", "[[], 1]"] {
             assert!(shape(bad).is_err(), "{bad}");
         }
     }

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 use odc_format::DType;
 use odc_ir::core::{DType as ir, Scalar};
-use odc_runtime::TensorView;
+use odc_runtime::{RunError, Strings, TensorView};
 
 /// The widest element.
 const ALIGN: usize = 8;
@@ -12,6 +12,8 @@ const ALIGN: usize = 8;
 pub struct HostTensor {
     pub dtype: DType,
     pub shape: Vec<usize>,
+    /// Of a tensor of strings: what its elements, which are numbers then, stand for. Empty once they are a device's numbers.
+    pub strings: Vec<String>,
     /// The content begins at `start`, where the address is aligned.
     buffer: Vec<u8>,
     start: usize,
@@ -25,12 +27,26 @@ impl HostTensor {
         }
         Some(HostTensor::aligned(dtype, shape, bytes))
     }
+    /// Strings in row-major order; `None` if there are not as many as the shape needs.
+    pub fn of_strings(shape: Vec<usize>, strings: Vec<String>) -> Option<HostTensor> {
+        let numbers = 0..i32::try_from(strings.len()).ok()?;
+        let bytes: Vec<u8> = numbers.flat_map(i32::to_le_bytes).collect();
+        Some(HostTensor { strings, ..HostTensor::new(DType::Str, shape, &bytes)? })
+    }
+    /// A tensor of strings with the numbers that they have for a device; others as they are.
+    pub fn numbered(self, strings: &mut Strings) -> Result<HostTensor, RunError> {
+        if self.dtype != DType::Str || self.strings.is_empty() {
+            return Ok(self);
+        }
+        let bytes: Vec<u8> = strings.numbers(&self.strings)?.into_iter().flat_map(i32::to_le_bytes).collect();
+        Ok(HostTensor::aligned(DType::Str, self.shape, &bytes))
+    }
     fn aligned(dtype: DType, shape: Vec<usize>, bytes: &[u8]) -> HostTensor {
         let mut buffer: Vec<u8> = Vec::with_capacity(bytes.len().saturating_add(ALIGN));
         let start = buffer.as_ptr().align_offset(ALIGN).min(ALIGN);
         buffer.resize(start, 0);
         buffer.extend_from_slice(bytes);
-        HostTensor { dtype, shape, buffer, start }
+        HostTensor { dtype, shape, strings: vec![], buffer, start }
     }
     pub fn from_view(v: &TensorView<'_>) -> Option<HostTensor> {
         HostTensor::new(v.dtype, v.shape.to_vec(), v.data)
@@ -53,14 +69,14 @@ impl HostTensor {
 /// A copy's memory is aligned anew.
 impl Clone for HostTensor {
     fn clone(&self) -> HostTensor {
-        HostTensor::aligned(self.dtype, self.shape.clone(), self.bytes())
+        HostTensor { strings: self.strings.clone(), ..HostTensor::aligned(self.dtype, self.shape.clone(), self.bytes()) }
     }
 }
 
 /// By bytes, so that a NaN is itself.
 impl PartialEq for HostTensor {
     fn eq(&self, o: &HostTensor) -> bool {
-        self.dtype == o.dtype && self.shape == o.shape && self.bytes() == o.bytes()
+        self.dtype == o.dtype && self.shape == o.shape && self.strings == o.strings && self.bytes() == o.bytes()
     }
 }
 
@@ -115,7 +131,7 @@ pub fn elements(dtype: DType, bytes: &[u8]) -> impl Iterator<Item = Number> + '_
         DType::BF16 => Number::Float(bf16::from_bits(le!(u16, b)).to_f64()),
         DType::I8 => Number::Int(i128::from(le!(i8, b))),
         DType::I16 => Number::Int(i128::from(le!(i16, b))),
-        DType::I32 => Number::Int(i128::from(le!(i32, b))),
+        DType::I32 | DType::Str => Number::Int(i128::from(le!(i32, b))),
         DType::I64 => Number::Int(i128::from(le!(i64, b))),
         DType::U8 => Number::Int(i128::from(le!(u8, b))),
         DType::U16 => Number::Int(i128::from(le!(u16, b))),

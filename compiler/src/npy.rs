@@ -1,7 +1,7 @@
 //! NumPy's `.npy` files, versions 1 to 3: read with any byte order and layout, written little-endian and row-major.
 //! bf16 stands as the two raw bytes (`V2`) that the `ml_dtypes` package writes.
 
-use crate::host_tensor::{HostTensor, byte_count};
+use crate::host_tensor::HostTensor;
 use odc_format::DType;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -33,20 +33,34 @@ pub fn read(bytes: &[u8]) -> Result<HostTensor, NpyError> {
     let header = bytes.get(start..data_at).ok_or_else(|| short(data_at))?;
     let header = String::from_utf8_lossy(header);
     let descr = value(&header, "descr").and_then(quoted).ok_or(NpyError::Header { what: "'descr'" })?;
-    let (dtype, big_endian) = element(descr).ok_or_else(|| NpyError::Unsupported { what: format!("element type '{descr}'") })?;
+    let unsupported = |what: String| NpyError::Unsupported { what };
+    let (dtype, size, big_endian) = element(descr).ok_or_else(|| unsupported(format!("element type '{descr}'")))?;
     let order = value(&header, "fortran_order").ok_or(NpyError::Header { what: "'fortran_order'" })?;
     let shape = value(&header, "shape").and_then(tuple).ok_or(NpyError::Header { what: "'shape' as a tuple of sizes" })?;
-    let need = byte_count(dtype, &shape).ok_or_else(|| NpyError::Unsupported { what: format!("the shape {shape:?}") })?;
+    let need = shape.iter().try_fold(size, |n, d| n.checked_mul(*d)).ok_or_else(|| unsupported(format!("the shape {shape:?}")))?;
     let data = bytes.get(data_at..).unwrap_or_default();
     let data = data.get(..need).ok_or_else(|| short(data_at.saturating_add(need)))?;
     let mut data = data.to_vec();
     if big_endian {
-        data.chunks_exact_mut(dtype.size()).for_each(<[u8]>::reverse);
+        let unit = if dtype == DType::Str { 4 } else { size };
+        data.chunks_exact_mut(unit).for_each(<[u8]>::reverse);
     }
     if order.starts_with("True") {
-        data = row_major(&data, dtype.size(), &shape);
+        data = row_major(&data, size, &shape);
+    }
+    if dtype == DType::Str {
+        let texts =
+            data.chunks_exact(size).map(text).collect::<Option<_>>().ok_or_else(|| unsupported("text that is not Unicode".into()))?;
+        return HostTensor::of_strings(shape, texts).ok_or_else(|| unsupported("strings of no length".into()));
     }
     HostTensor::new(dtype, shape, &data).ok_or_else(|| short(need))
+}
+
+/// A string of fixed width: code points of 32 bits, filled with zeros.
+fn text(bytes: &[u8]) -> Option<String> {
+    let points = bytes.chunks_exact(4).map(|b| b.try_into().map_or(0, u32::from_le_bytes)).collect::<Vec<_>>();
+    let end = points.iter().rposition(|p| *p != 0).map_or(0, |k| k + 1);
+    points.iter().take(end).map(|p| char::from_u32(*p)).collect()
 }
 
 /// The text behind `'key':`.
@@ -68,9 +82,14 @@ fn tuple(text: &str) -> Option<Vec<usize>> {
     inner.split(',').map(str::trim).filter(|s| !s.is_empty()).map(|s| s.trim_end_matches('L').parse().ok()).collect()
 }
 
-fn element(descr: &str) -> Option<(DType, bool)> {
+/// Element type, bytes of an element, and whether they are big-endian.
+fn element(descr: &str) -> Option<(DType, usize, bool)> {
     let order = descr.chars().next()?;
     let code = descr.strip_prefix(['<', '>', '|', '=']).unwrap_or(descr);
+    if let Some(width) = code.strip_prefix('U') {
+        let size = width.parse::<usize>().ok().filter(|n| *n > 0)?.checked_mul(4)?;
+        return Some((DType::Str, size, order == '>'));
+    }
     let dtype = match code {
         "f4" => DType::F32,
         "f8" => DType::F64,
@@ -87,7 +106,7 @@ fn element(descr: &str) -> Option<(DType, bool)> {
         "b1" | "?" => DType::Bool,
         _ => return None,
     };
-    Some((dtype, order == '>'))
+    Some((dtype, dtype.size(), order == '>'))
 }
 
 /// Column-major elements in row-major order.
@@ -137,7 +156,20 @@ pub fn write(dtype: DType, shape: &[usize], data: &[u8]) -> Vec<u8> {
         | DType::U4
         | DType::I2
         | DType::U2 => "|V1",
+        DType::Str => "<i4",
     };
+    file(descr, shape, data)
+}
+
+/// Strings as numpy's of fixed width, which lose zeros at their ends.
+pub fn write_strings(shape: &[usize], texts: &[&str]) -> Vec<u8> {
+    let width = texts.iter().map(|t| t.chars().count()).max().unwrap_or(0).max(1);
+    let padded = |t: &str| t.chars().map(u32::from).chain(std::iter::repeat(0)).take(width).flat_map(u32::to_le_bytes).collect::<Vec<_>>();
+    let data: Vec<u8> = texts.iter().flat_map(|t| padded(t)).collect();
+    file(&format!("<U{width}"), shape, &data)
+}
+
+fn file(descr: &str, shape: &[usize], data: &[u8]) -> Vec<u8> {
     let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
     let comma = if shape.len() == 1 { "," } else { "" };
     let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}{comma}), }}", sizes.join(", "));
@@ -157,6 +189,7 @@ pub fn write(dtype: DType, shape: &[usize], data: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host_tensor::byte_count;
 
     fn with_header(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
@@ -183,6 +216,16 @@ mod tests {
                 assert_eq!((t.dtype, t.shape.as_slice(), t.bytes()), (dtype, shape, &data[..]));
             }
         }
+    }
+
+    #[test]
+    fn strings() {
+        let texts = ["a", "", "日本", "b\0c"];
+        let t = read(&write_strings(&[2, 2], &texts)).unwrap();
+        assert_eq!((t.type_text().as_str(), t.strings), ("str[2, 2]", texts.map(String::from).to_vec()));
+        let big = read(&with_header(1, "{'descr': '>U2', 'fortran_order': False, 'shape': (1,), }\n", &[0, 0, 0, 65, 0, 0, 0, 0]));
+        assert_eq!(big.unwrap().strings, ["A"]);
+        assert!(read(&with_header(1, "{'descr': '<U1', 'fortran_order': False, 'shape': (1,), }\n", &[0, 0, 0x11, 0])).is_err());
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub fn dtype_of(t: DataType) -> Option<DType> {
         DataType::Uint4 => DType::U4,
         DataType::Int2 => DType::I2,
         DataType::Uint2 => DType::U2,
+        DataType::String => DType::Str,
         _ => return None,
     })
 }
@@ -70,6 +71,7 @@ pub fn onnx_type(t: DType) -> DataType {
         DType::U4 => DataType::Uint4,
         DType::I2 => DataType::Int2,
         DType::U2 => DataType::Uint2,
+        DType::Str => DataType::String,
     }
 }
 
@@ -84,7 +86,9 @@ pub fn decode(bytes: &[u8]) -> Result<(Option<String>, HostTensor), String> {
 pub fn host_tensor(t: &Tensor) -> Result<HostTensor, String> {
     let dtype = dtype_of(t.data_type).ok_or_else(|| odc_onnx::tensor::unsupported(t.data_type).to_string())?;
     let shape = t.dims.iter().map(|&d| usize::try_from(d)).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
-    HostTensor::new(dtype, shape, &t.elements()).ok_or_else(|| "its data does not fit its shape".into())
+    let tensor =
+        if dtype == DType::Str { HostTensor::of_strings(shape, t.strings.clone()) } else { HostTensor::new(dtype, shape, &t.elements()) };
+    tensor.ok_or_else(|| "its data does not fit its shape".into())
 }
 
 /// As [`read_tensor`], with ONNX's element type.
@@ -96,8 +100,9 @@ pub fn read_onnx(path: &Path) -> Result<(Option<String>, Tensor), Problem> {
         return Ok((proto.name.filter(|n| !n.is_empty()), t));
     }
     let (name, t) = read_tensor(path)?;
-    let data_type = onnx_type(t.dtype);
-    Ok((name, Tensor { data_type, dims: t.shape.iter().map(|d| *d as u64).collect(), data: t.bytes().to_vec().into() }))
+    let dims = t.shape.iter().map(|d| *d as u64).collect();
+    let data = if t.dtype == DType::Str { Default::default() } else { t.bytes().to_vec().into() };
+    Ok((name, Tensor { data_type: onnx_type(t.dtype), dims, data, strings: t.strings }))
 }
 
 /// Reads a tensor from a `.npy` or `.pb` file, with the name that the file gives it.

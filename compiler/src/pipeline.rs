@@ -257,7 +257,8 @@ fn compile_graph_with(graph: graph::Module, options: &Options, report: Report<'_
         }
     }
     report("assembling the artifact", 0, 0);
-    let parts = artifact::assemble(&codes).map_err(CompileError::one)?;
+    let mut parts = artifact::assemble(&codes).map_err(CompileError::one)?;
+    artifact::add_strings(&mut parts.manifest, &graph);
     let mut builds = builds.into_iter();
     let nothing = || CompileError::one(Problem::usage("there is no target to compile for"));
     let first = builds.next().ok_or_else(nothing)?;

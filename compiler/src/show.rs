@@ -1,16 +1,18 @@
 //! Results for people: the best classes of each row, or a type and the first values.
 
 use crate::host_tensor::{elements, is_float, type_text};
-use odc_runtime::TensorView;
+use odc_runtime::{Strings, TensorView};
 use std::fmt::Write;
 
 /// Values that a summary shows.
 const FIRST: usize = 8;
 
-/// `name: f32[1, 3] = [0.1, 0.2, 0.7]`
-pub fn summary(name: &str, t: &TensorView<'_>) -> String {
+/// `name: f32[1, 3] = [0.1, 0.2, 0.7]`, `label: str[2] = ["cat", "dog"]`
+pub fn summary(name: &str, t: &TensorView<'_>, strings: &Strings) -> String {
     let mut out = format!("{name}: {} = [", type_text(t.dtype, t.shape));
-    for (k, x) in elements(t.dtype, t.data).take(FIRST).enumerate() {
+    let numbers = elements(t.dtype, t.data).take(FIRST).map(|x| x.to_string());
+    let shown = strings.texts(t).map(|list| list.into_iter().take(FIRST).map(|s| format!("{s:?}")).collect());
+    for (k, x) in shown.unwrap_or_else(|| numbers.collect::<Vec<_>>()).into_iter().enumerate() {
         let _ = write!(out, "{}{x}", if k > 0 { ", " } else { "" });
     }
     let more = t.data.len() / t.dtype.size() > FIRST;
@@ -75,7 +77,10 @@ mod tests {
     #[test]
     fn summaries_are_short() {
         let x: Vec<i32> = (0..20).collect();
-        assert_eq!(summary("y", &TensorView::of(&[20], &x)), "y: i32[20] = [0, 1, 2, 3, 4, 5, 6, 7, …]");
-        assert_eq!(summary("y", &TensorView::of(&[0], &[0.0f32; 0])), "y: f32[0] = []");
+        let mut strings = Strings::default();
+        assert_eq!(summary("y", &TensorView::of(&[20], &x), &strings), "y: i32[20] = [0, 1, 2, 3, 4, 5, 6, 7, …]");
+        assert_eq!(summary("y", &TensorView::of(&[0], &[0.0f32; 0]), &strings), "y: f32[0] = []");
+        let numbers = strings.numbers(&["a", "b", "a"]).unwrap();
+        assert_eq!(summary("y", &TensorView::of_strings(&[3], &numbers), &strings), r#"y: str[3] = ["a", "b", "a"]"#);
     }
 }

@@ -40,7 +40,8 @@ fn array(d: DType) -> &'static str {
         DType::F16 | DType::BF16 | DType::U16 => "Uint16Array",
         DType::I8 | DType::I4 | DType::I2 => "Int8Array",
         DType::I16 => "Int16Array",
-        DType::I32 => "Int32Array",
+        // Strings by their numbers.
+        DType::I32 | DType::Str => "Int32Array",
         DType::I64 => "BigInt64Array",
         DType::U8 | DType::Bool | DType::U4 | DType::U2 => "Uint8Array",
         // Their codes.

@@ -37,6 +37,7 @@ fn model(grid: i64) -> Result<Vec<u8>, FormatError> {
         symbols: vec![],
         inputs: vec![tensor("x")],
         outputs: vec![tensor("y")],
+        strings: vec![],
         shape_program: b.finish(),
         in_range: vec![],
         weights: vec![],

@@ -1,7 +1,7 @@
 //! An opened artifact: checked manifest, weights in place, code ready to call. Sessions share it.
 
 use crate::{
-    LoadError, Session, SessionOptions, code, cpu,
+    LoadError, Session, SessionOptions, Strings, code, cpu,
     memory::{ArtifactBytes, Source},
 };
 use alloc::{string::String, sync::Arc, vec::Vec};
@@ -144,6 +144,11 @@ impl Artifact {
         let known: Vec<_> = symbols.filter_map(|s| Some((s.slot, value(&s.name)?))).collect();
         let slots = self.0.manifest.shape_program.evaluate_at(&known);
         slots.get(self.0.target.arena_bytes.index()).copied().flatten()
+    }
+
+    /// The numbers of the model's strings, to begin with.
+    pub fn strings(&self) -> Strings {
+        Strings::new(&self.0.manifest)
     }
 
     pub fn session(&self, options: SessionOptions) -> Result<Session, LoadError> {

@@ -34,6 +34,7 @@ mod memory;
 #[cfg_attr(not(feature = "std"), path = "no_pool.rs")]
 mod pool;
 mod session;
+mod strings;
 mod tensor;
 
 pub use artifact::{Artifact, KernelFn, StaticModel};
@@ -42,4 +43,5 @@ pub use memory::ArtifactBytes;
 pub use odc_format as format;
 pub use odc_format::DType;
 pub use session::{Canceller, MemoryUse, Outputs, Session, SessionOptions};
+pub use strings::Strings;
 pub use tensor::{Element, TensorView};

@@ -28,7 +28,7 @@ macro_rules! elements {
 }
 
 elements! {
-    f32 => F32, f64 => F64, i8 => I8 | I4 | I2, i16 => I16, i32 => I32, i64 => I64,
+    f32 => F32, f64 => F64, i8 => I8 | I4 | I2, i16 => I16, i32 => I32 | Str, i64 => I64,
     u8 => U8 | Bool | U4 | U2 | F8E4M3FN | F8E4M3FNUZ | F8E5M2 | F8E5M2FNUZ | F8E8M0 | F6E2M3 | F6E3M2 | F4E2M1,
     u16 => U16 | F16 | BF16, u32 => U32, u64 => U64,
 }

@@ -29,6 +29,7 @@ impl Elem {
             DType::U32 => Some(Elem::U32),
             DType::Bool => Some(Elem::Bool),
             DType::F64
+            | DType::Str
             | DType::BF16
             | DType::F8E4M3FN
             | DType::F8E4M3FNUZ

@@ -13,6 +13,8 @@ pub struct Tensor {
     pub dims: Vec<u64>,
     /// Elements of 2 and 4 bits one after the other, the first in the lowest bits of each byte.
     pub data: Bytes,
+    /// The elements of a tensor of strings, which has no data.
+    pub strings: Vec<String>,
 }
 
 impl Tensor {
@@ -21,6 +23,9 @@ impl Tensor {
             .ok_or_else(|| Fault::new(Code::UnsupportedType, format!("element type number {} is unknown", t.data_type())))?;
         let dims = sizes(&t.dims)?;
         let count = element_count(&dims)?;
+        if data_type == DataType::String {
+            return strings(t, dims, count);
+        }
         let size = byte_size(data_type, count)?;
         if t.segment.is_some() {
             return Err(Fault::new(Code::UnsupportedType, "tensors stored in segments are not supported"));
@@ -41,7 +46,7 @@ impl Tensor {
             let text = format!("holds {} bytes of data, but {}{dims:?} needs {size}", data.len(), data_type.as_str_name());
             return Err(Fault::new(Code::TensorData, text));
         }
-        Ok(Tensor { data_type, dims, data: clean_bool(data_type, data) })
+        Ok(Tensor { data_type, dims, data: clean_bool(data_type, data), strings: vec![] })
     }
 
     /// Bits of an element, if several share a byte.
@@ -66,6 +71,20 @@ impl Tensor {
     }
 }
 
+fn strings(t: &TensorProto, dims: Vec<u64>, count: u64) -> Result<Tensor, Fault> {
+    let bad = |why: String| Err(Fault::new(Code::TensorData, why));
+    if t.data_location() == DataLocation::External || t.raw_data.as_ref().is_some_and(|raw| !raw.is_empty()) {
+        return bad("strings are stored as raw or external data, where ONNX allows none".into());
+    }
+    if t.string_data.len() as u64 != count {
+        return bad(format!("holds {} strings, but STRING{dims:?} needs {count}", t.string_data.len()));
+    }
+    match t.string_data.iter().map(|b| std::str::from_utf8(b).map(String::from)).collect() {
+        Ok(strings) => Ok(Tensor { data_type: DataType::String, dims, data: Bytes::new(), strings }),
+        Err(_) => bad("holds a string that is no UTF-8 text".into()),
+    }
+}
+
 fn sizes(dims: &[i64]) -> Result<Vec<u64>, Fault> {
     let size = |d: &i64| u64::try_from(*d).map_err(|_| Fault::new(Code::TensorData, format!("has the negative size {d}")));
     dims.iter().map(size).collect()
@@ -81,7 +100,7 @@ fn element_count(dims: &[u64]) -> Result<u64, Fault> {
 }
 
 fn byte_size(data_type: DataType, count: u64) -> Result<u64, Fault> {
-    // A type of the IR, which complex numbers and strings are not.
+    // A type of the IR, which complex numbers are not.
     if matches!(data_type, DataType::Complex64 | DataType::Complex128) {
         return Err(unsupported(data_type));
     }
@@ -90,10 +109,6 @@ fn byte_size(data_type: DataType, count: u64) -> Result<u64, Fault> {
 }
 
 pub fn unsupported(data_type: DataType) -> Fault {
-    if data_type == DataType::String {
-        let f = Fault::new(Code::UnsupportedType, "strings are not supported: no kernel reads or writes text");
-        return f.help("map strings to numbers outside, cut the nodes that handle strings off and compile the rest");
-    }
     Fault::new(Code::UnsupportedType, format!("element type {} is not supported yet", data_type.as_str_name()))
 }
 
@@ -227,8 +242,19 @@ mod tests {
     }
 
     #[test]
+    fn strings() {
+        let s = |dims: &[i64], list: &[&'static [u8]]| {
+            let string_data = list.iter().map(|b| Bytes::from_static(b)).collect();
+            decode(TensorProto { string_data, ..proto(DataType::String, dims) })
+        };
+        assert_eq!(s(&[2], &[b"a", "ü".as_bytes()]).unwrap().strings, ["a", "ü"]);
+        assert_eq!(s(&[2], &[b"a"]).unwrap_err().code, Code::TensorData);
+        assert_eq!(s(&[1], &[b"\xff"]).unwrap_err().code, Code::TensorData);
+    }
+
+    #[test]
     fn types_that_are_not_there_yet() {
-        for ty in [DataType::String, DataType::Complex64] {
+        for ty in [DataType::Complex128, DataType::Complex64] {
             assert_eq!(decode(proto(ty, &[1])).unwrap_err().code, Code::UnsupportedType);
         }
         let t = TensorProto { data_type: Some(999), ..Default::default() };

@@ -9,8 +9,9 @@ use crate::kernels::Codes;
 use crate::problem::Problem;
 use crate::target::AnyTarget;
 use bytes::Bytes;
-use odc_format::{Check, Condition, Digests, InRange, Manifest, ShapeProgram, SymbolInfo};
-use odc_ir::core::{Dim, Sym, counted};
+use odc_format::{Check, Condition, DType, Digests, InRange, Manifest, ShapeProgram, SymbolInfo};
+use odc_ir::core::{Dim, Sym, Value, counted};
+use odc_ir::graph;
 use odc_ir::program::{Command, Program, ShapeCode};
 use sizes::{Sizes, instr};
 use std::collections::BTreeSet;
@@ -76,6 +77,7 @@ pub fn assemble(targets: &[TargetCode<'_>]) -> Result<Parts, Problem> {
         symbols,
         inputs,
         outputs,
+        strings: vec![],
         shape_program: ShapeProgram { instrs: sizes.0.instrs().iter().map(instr).collect(), checks },
         in_range,
         digests: if gpu { weights.digests(&infos, &sections) } else { Digests::default() },
@@ -83,6 +85,18 @@ pub fn assemble(targets: &[TargetCode<'_>]) -> Result<Parts, Problem> {
         targets: programs,
     };
     Ok(Parts { manifest, code: sections, weights: weights.list.into_iter().map(|(_, bytes)| bytes).collect() })
+}
+
+/// Says which inputs and outputs are strings, which programs know as numbers, and what the numbers stand for.
+pub fn add_strings(manifest: &mut Manifest, graph: &graph::Module) {
+    manifest.strings.clone_from(&graph.strings);
+    let Some(main) = graph.main() else { return };
+    let is_text = |(v, _): &(&Value, &String)| main.types.get(v.index()).is_some_and(|t| t.dtype == odc_ir::core::DType::Str);
+    let named = main.body.args.iter().zip(&main.param_names).chain(main.body.yields.iter().zip(&main.result_names));
+    let names: BTreeSet<&str> = named.filter(is_text).map(|(_, name)| name.as_str()).collect();
+    for t in manifest.inputs.iter_mut().chain(&mut manifest.outputs).filter(|t| names.contains(t.name.as_str())) {
+        t.dtype = DType::Str;
+    }
 }
 
 /// What must hold of the sizes that data says: bounds of those that are new, equality with those that are known.
@@ -107,4 +121,49 @@ fn size_checks(model: &Program, sizes: &mut Sizes) -> Result<Vec<Check>, Problem
         checks.push(Check { condition: Condition::Equal(value, want), what });
     }
     Ok(checks)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Options, compile_graph};
+    use odc_format::DType;
+    use odc_ir::core::{no_blobs, parse_module};
+    use odc_runtime::{Artifact, SessionOptions, TensorView};
+
+    const MODEL: &str = r#"graph module "labels" {
+  string #0 = ""
+  string #1 = "cat"
+  string #2 = "\u{fc}ber \"dog\""
+  dim n in 1.. from "x" 0
+  const #0 : str[2] = [i 2, i 1]
+  func @main(%0 "x": str[n], %1 "at": i64[n]) {
+    %2 = constant {value = #0} : str[2]
+    %3 = gather {axis = 0} %2, %1 : str[n]
+    %4 = binary {f = eq} %0, %3 : bool[n]
+    yield %0 "x again", %3 "label", %4 "same"
+  }
+}
+"#;
+
+    #[test]
+    fn strings_from_text_to_text() {
+        let graph = parse_module(MODEL, &no_blobs).unwrap();
+        assert_eq!(graph.to_string(), MODEL);
+        let compiled = compile_graph(graph, &Options::default()).unwrap();
+        assert!(!compiled.program().to_string().contains("str"), "programs know numbers only");
+        let artifact = Artifact::from_bytes(compiled.artifact_bytes().unwrap()).unwrap();
+        let types: Vec<_> = artifact.manifest().outputs.iter().map(|t| t.dtype).collect();
+        assert_eq!(types, [DType::Str, DType::Str, DType::Bool]);
+        let mut session = artifact.session(SessionOptions::threads(1)).unwrap();
+        let mut strings = artifact.strings();
+        let x = strings.numbers(&["cat", "fox", "cat"]).unwrap();
+        let at = TensorView::of(&[3], &[1i64, 1, 0]);
+        let out = session.run(&[("x", TensorView::of_strings(&[3], &x)), ("at", at)]).unwrap();
+        let text = |name| strings.texts(&out.get(name).unwrap()).unwrap();
+        assert_eq!(text("x again"), ["cat", "fox", "cat"]);
+        assert_eq!(text("label"), ["cat", "cat", "\u{fc}ber \"dog\""]);
+        assert_eq!(out.get("same").unwrap().data, [1, 0, 0]);
+        let wrong = session.run(&[("x", TensorView::of(&[3], &x)), ("at", at)]).err().unwrap();
+        assert_eq!(wrong.to_string(), "input \"x\" is i32, the model wants x: str[n]");
+    }
 }

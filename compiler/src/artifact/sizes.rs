@@ -76,5 +76,6 @@ fn dtype(d: odc_ir::core::DType) -> DType {
         D::U4 => DType::U4,
         D::I2 => DType::I2,
         D::U2 => DType::U2,
+        D::Str => DType::Str,
     }
 }

@@ -177,8 +177,12 @@ fn named(files: &[PathBuf], names: &[String], kinds: &[FileKind]) -> Result<Vec<
 
 /// Is the value on the command line that of the data set?
 fn agrees(value: &Fixed, t: &HostTensor) -> bool {
+    if let Fixed::Strings { dims, strings } = value {
+        return dims.iter().eq(t.shape.iter().map(|d| *d as u64).collect::<Vec<_>>().iter()) && t.strings == *strings;
+    }
     let (dims, numbers): (&[u64], Vec<f64>) = match value {
         Fixed::Numbers { dims, numbers } => (dims, numbers.iter().map(|x| Scalar::as_f64(*x)).collect()),
+        Fixed::Strings { .. } => return false,
         Fixed::Tensor(x) => match crate::pb::host_tensor(x) {
             Ok(h) => return h == *t,
             Err(_) => return false,
@@ -191,7 +195,9 @@ fn agrees(value: &Fixed, t: &HostTensor) -> bool {
 fn shown(t: &HostTensor) -> String {
     const MOST: usize = 16;
     let n = t.elements().count();
-    let list: Vec<_> = t.elements().take(MOST).map(|x| x.to_string()).collect();
+    let numbers = t.elements().map(|x| x.to_string());
+    let list: Vec<_> =
+        if t.strings.is_empty() { numbers.take(MOST).collect() } else { t.strings.iter().take(MOST).map(|s| format!("{s:?}")).collect() };
     let more = if n > MOST { format!(", … {n} in all") } else { String::new() };
     if t.shape.is_empty() { list.concat() } else { format!("[{}{more}]", list.join(", ")) }
 }

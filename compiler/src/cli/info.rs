@@ -160,7 +160,7 @@ fn json(path: &Path, m: &Manifest, weight_bytes: u64, at: &dyn Fn(Slot) -> Optio
     let first = m.targets.first();
     json!({
         "name": m.name, "producer": m.producer, "format": odc_format::FORMAT_VERSION, "file_bytes": file_bytes(path),
-        "inputs": tensors(&m.inputs), "outputs": tensors(&m.outputs), "dims": m.symbols.iter().map(dim).collect::<Vec<_>>(),
+        "inputs": tensors(&m.inputs), "outputs": tensors(&m.outputs), "strings": m.strings.len(), "dims": m.symbols.iter().map(dim).collect::<Vec<_>>(),
         "targets": m.targets.iter().map(target).collect::<Vec<_>>(),
         "kernels": first.map_or(0, |t| t.kernels.len()), "dispatches": first.map_or(0, dispatches), "weight_bytes": weight_bytes,
         "arena_formula": first.map(|t| &t.peak_text), "arena_bytes": first.and_then(|t| at(t.arena_bytes)),
@@ -182,6 +182,9 @@ fn text(path: &Path, m: &Manifest, weight_bytes: u64, at: &dyn Fn(Slot) -> Optio
         for t in list {
             print(format!("  {kind}  {}: {}[{}]", t.name, t.dtype, t.shape_text.join(", ")))?;
         }
+    }
+    if !m.strings.is_empty() {
+        print(format!("  strings {} that the model knows", m.strings.len()))?;
     }
     for s in &m.symbols {
         let value = at(s.slot).map_or(String::new(), |v| format!(" = {v}"));

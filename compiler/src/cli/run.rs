@@ -7,6 +7,8 @@ use crate::host_tensor::{HostTensor, elements};
 use crate::output::{file_name, make_folder, write_bytes};
 use crate::problem::{Failure, Problem};
 use crate::{npy, pb, show};
+use odc_format::DType;
+use odc_runtime::{RunError, Strings};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -56,6 +58,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         inputs.push((name, pb::read_tensor(path)?.1));
     }
     let mut device = Device::open(&args.model, &args.compile, &args.device)?;
+    let mut strings = Strings::new(device.manifest());
+    let numbered = inputs.into_iter().map(|(name, t)| Ok((name, t.numbered(&mut strings)?)));
+    let inputs = numbered.collect::<Result<Vec<_>, RunError>>()?;
     let views: Vec<_> = inputs.iter().map(|(name, t)| (*name, t.view())).collect();
     let outputs = device.run(&views)?;
     if let Some(folder) = &args.output {
@@ -66,11 +71,20 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             while !taken.insert(file.clone()) {
                 file.push('_');
             }
-            write_bytes(&folder.join(format!("{file}.npy")), &npy::write(t.dtype, t.shape, t.data))?;
+            write_bytes(
+                &folder.join(format!("{file}.npy")),
+                &match strings.texts(&t) {
+                    Some(texts) => npy::write_strings(t.shape, &texts),
+                    None => npy::write(t.dtype, t.shape, t.data),
+                },
+            )?;
         }
     }
     if args.json {
-        let value = |t: &odc_runtime::TensorView<'_>| elements(t.dtype, t.data).map(|x| x.as_f64()).collect::<Vec<_>>();
+        let value = |t: &odc_runtime::TensorView<'_>| match strings.texts(t) {
+            Some(texts) => json!(texts),
+            None => json!(elements(t.dtype, t.data).map(|x| x.as_f64()).collect::<Vec<_>>()),
+        };
         let list: Vec<_> =
             outputs.iter().map(|(name, t)| json!({ "name": name, "dtype": t.dtype.name(), "shape": t.shape, "data": value(&t) })).collect();
         return print_json(&json!({ "outputs": list }));
@@ -78,8 +92,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let top = args.top.or(args.labels.as_ref().map(|_| 5));
     for (name, t) in outputs.iter() {
         print(match top {
-            Some(k) => show::top(name, &t, k, &labels),
-            None => show::summary(name, &t),
+            Some(k) if t.dtype != DType::Str => show::top(name, &t, k, &labels),
+            _ => show::summary(name, &t, &strings),
         })?;
     }
     Ok(())

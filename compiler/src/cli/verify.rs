@@ -8,6 +8,7 @@ use crate::compare::{Difference, Golden, Tolerance, Tolerances, compare};
 use crate::host_tensor::HostTensor;
 use crate::pb::{self, DataSet};
 use crate::problem::{Exit, Failure, Problem};
+use odc_runtime::{RunError, Strings, TensorView};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -151,6 +152,9 @@ fn verify(
     let out_names: Vec<_> = manifest.outputs.iter().map(|t| t.name.clone()).collect();
     // Some tools write a scalar as a tensor of one element.
     let is_scalar = |name: &str| manifest.inputs.iter().any(|i| i.name == name && i.shape.is_empty());
+    let mut strings = Strings::new(manifest);
+    let inputs = numbered(inputs, &mut strings)?;
+    let wanted = numbered(wanted, &mut strings)?;
     let mut views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
     for (name, v) in &mut views {
         if v.shape == [1] && is_scalar(name) {
@@ -162,18 +166,33 @@ fn verify(
         return Err(Problem::bad_file(&set.folder, "it holds no output_0.pb to compare with").into());
     }
     let mut rows = vec![];
-    for (name, want) in wanted {
+    for (name, want) in &wanted {
         let got = outputs.get(name).ok_or_else(|| {
             let help = format!("its outputs are {}", out_names.join(", "));
             Problem::bad_file(&set.folder, format!("the model has no output \"{name}\"")).help(help)
         })?;
         let (tolerance, result) = match tol.of(case, name, want.dtype) {
-            Ok(t) => (t, compare(&got, &want.view(), t)),
+            Ok(t) => (t, compare(&got, &want.view(), t).and_then(|d| strings_differ(d, &got, &want.view(), &strings))),
             Err(why) => (Tolerance::EXACT, Err(why)),
         };
         rows.push(Row { set: set.folder.display().to_string(), output: name.clone(), tolerance, result });
     }
     Ok(rows)
+}
+
+/// Strings as the numbers that they have for the device.
+fn numbered(tensors: &[Named], strings: &mut Strings) -> Result<Vec<Named>, RunError> {
+    tensors.iter().map(|(name, t)| Ok((name.clone(), t.clone().numbered(strings)?))).collect()
+}
+
+/// The first difference of strings in words, since their numbers say nothing.
+fn strings_differ(d: Difference, got: &TensorView<'_>, want: &TensorView<'_>, strings: &Strings) -> Result<Difference, String> {
+    let (Some(want), Some(worst)) = (strings.texts(want), d.worst.as_ref().filter(|_| !d.passes())) else { return Ok(d) };
+    let got = strings.texts(got).ok_or("it holds numbers that stand for no string")?;
+    match got.iter().zip(&want).find(|(g, w)| g != w) {
+        Some((g, w)) => Err(format!("{} of {} strings differ, as at {:?}: {g:?} instead of {w:?}", d.wrong, d.elements, worst.index)),
+        None => Ok(d),
+    }
 }
 
 fn in_set(mut failure: Failure, set: &DataSet) -> Failure {

@@ -5,7 +5,8 @@ use std::fmt;
 
 macro_rules! dtypes {
     ($($v:ident $name:literal $bytes:literal;)*) => {
-        /// The type of a tensor's elements.
+        /// The type of a tensor's elements. `Str` is a string by its number in the module's table, or past its end: only graph ops that move
+        /// elements and compare them for equality know it, and from the tensor level on it is i32.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
         pub enum DType { $($v),* }
         impl DType {
@@ -43,6 +44,7 @@ dtypes! {
     U4 "u4" 1;
     I2 "i2" 1;
     U2 "u2" 1;
+    Str "str" 4;
 }
 
 impl DType {
@@ -123,7 +125,7 @@ impl Scalar {
             DType::BF16 => Scalar::Float(minifloat::rounded(self.as_f64(), 8, 7)),
             DType::I8 => int!(i8),
             DType::I16 => int!(i16),
-            DType::I32 => int!(i32),
+            DType::I32 | DType::Str => int!(i32),
             DType::I64 => int!(i64),
             DType::U8 => int!(u8),
             DType::U16 => int!(u16),
@@ -196,7 +198,7 @@ impl Scalar {
             DType::BF16 => Scalar::Float(half::bf16::from_bits(le!(u16)).to_f64()),
             DType::I8 => Scalar::Int(i64::from(le!(i8))),
             DType::I16 => Scalar::Int(i64::from(le!(i16))),
-            DType::I32 => Scalar::Int(i64::from(le!(i32))),
+            DType::I32 | DType::Str => Scalar::Int(i64::from(le!(i32))),
             DType::I64 => Scalar::Int(le!(i64)),
             DType::U8 => Scalar::Int(i64::from(le!(u8))),
             DType::U16 => Scalar::Int(i64::from(le!(u16))),
@@ -233,7 +235,7 @@ impl Scalar {
             DType::BF16 => out.extend(half::bf16::from_f64(minifloat::rounded(self.as_f64(), 8, 7)).to_le_bytes()),
             DType::I8 | DType::U8 => out.push(self.as_i64() as u8),
             DType::I16 | DType::U16 => out.extend((self.as_i64() as u16).to_le_bytes()),
-            DType::I32 | DType::U32 => out.extend((self.as_i64() as u32).to_le_bytes()),
+            DType::I32 | DType::U32 | DType::Str => out.extend((self.as_i64() as u32).to_le_bytes()),
             DType::I64 | DType::U64 => out.extend(self.as_i64().to_le_bytes()),
             DType::Bool => out.push(u8::from(self.as_bool())),
             DType::F8E8M0 => out.push(minifloat::e8m0::encode(self.as_f64())),

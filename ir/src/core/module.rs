@@ -89,6 +89,8 @@ pub fn element_count(shape: &[i64]) -> Option<usize> {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Module<L: Level> {
     pub name: String,
+    /// What elements of type `str` stand for, by number; the first one is empty. Empty in modules without strings and behind the graph level.
+    pub strings: Vec<String>,
     pub symbols: BTreeMap<Sym, Symbol>,
     /// What the values of the first function's parameters must be.
     pub in_range: Vec<InRange>,
@@ -98,7 +100,7 @@ pub struct Module<L: Level> {
 
 impl<L: Level> Module<L> {
     pub fn new(name: &str) -> Self {
-        Module { name: name.into(), symbols: BTreeMap::new(), in_range: vec![], consts: vec![], funcs: vec![] }
+        Module { name: name.into(), strings: vec![], symbols: BTreeMap::new(), in_range: vec![], consts: vec![], funcs: vec![] }
     }
     pub fn add_const(&mut self, c: Const) -> ConstId {
         self.consts.push(c);
@@ -111,10 +113,11 @@ impl<L: Level> Module<L> {
     pub fn main(&self) -> Option<&Func<L>> {
         self.funcs.first()
     }
-    /// The same symbols, checks and constants, no functions: what lowering starts from.
+    /// The same symbols, checks and constants, no functions and no strings: what lowering starts from.
     pub fn next_level<M: Level>(&self) -> Module<M> {
         Module {
             name: self.name.clone(),
+            strings: vec![],
             symbols: self.symbols.clone(),
             in_range: self.in_range.clone(),
             consts: self.consts.clone(),

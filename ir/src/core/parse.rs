@@ -35,6 +35,14 @@ pub fn parse_module<L: Level>(text: &str, blobs: Blobs<'_>) -> Result<Module<L>,
     p.expect("module")?;
     let mut m = Module::new(&p.string()?);
     p.expect("{")?;
+    while p.eat("string") {
+        p.expect("#")?;
+        if p.index()? != m.strings.len() {
+            return Err(p.error(format!("strings are numbered in order: expected #{}", m.strings.len())));
+        }
+        p.expect("=")?;
+        m.strings.push(p.string()?);
+    }
     (m.symbols, m.in_range, m.consts) = parse_declarations(&mut p, blobs)?;
     while p.peek("func") {
         m.funcs.push(parse_func(&mut p)?);

@@ -189,6 +189,9 @@ pub(crate) fn print_declarations(
 impl<L: Level> Display for Module<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} module \"{}\" {{", L::NAME, self.name.escape_debug())?;
+        for (k, s) in self.strings.iter().enumerate() {
+            writeln!(f, "  string #{k} = \"{}\"", s.escape_debug())?;
+        }
         print_declarations(&self.symbols, &self.in_range, &self.consts, f)?;
         for func in &self.funcs {
             f.write_str(&print_func(func, 1))?;

@@ -83,6 +83,9 @@ pub(super) fn cast(cx: &mut Cx, a: &Args) -> Result {
 }
 
 pub(super) fn bitcast(cx: &mut Cx, a: &Args) -> Result {
+    if a.x(0)?.ty.dtype == a.out.dtype {
+        return Ok(a.x(0)?.value);
+    }
     let mut p = Program::new();
     let x = a.x(0)?.load(&mut p, is(a.rank()));
     let x = p.bitcast(a.out.dtype, x);

@@ -13,6 +13,7 @@ mod pool;
 mod reduce;
 mod resize;
 mod sources;
+mod strings;
 mod suppress;
 
 use cx::{Args, Cx};
@@ -36,8 +37,9 @@ impl LowerError {
     }
 }
 
-/// The module in tensor ops, with the same symbols, constants, parameters and results.
+/// The module in tensor ops, with the same symbols, constants, parameters and results; strings are numbers.
 pub fn lower(module: &graph::Module) -> Result<tensor::Module, LowerError> {
+    let module = &*strings::as_numbers(module);
     let mut out: tensor::Module = module.next_level();
     let ranges = module.ranges();
     for f in &module.funcs {

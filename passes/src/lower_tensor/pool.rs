@@ -132,7 +132,8 @@ fn least(dt: DType) -> f64 {
         DType::I64 => i64::MIN as f64,
         DType::U8 | DType::U16 | DType::U32 | DType::U64 | DType::Bool => 0.0,
         // No pool computes with them.
-        DType::F8E4M3FN
+        DType::Str
+        | DType::F8E4M3FN
         | DType::F8E4M3FNUZ
         | DType::F8E5M2
         | DType::F8E5M2FNUZ

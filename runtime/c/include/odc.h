@@ -58,7 +58,8 @@ enum {
   ODC_I4 = 21,
   ODC_U4 = 22,
   ODC_I2 = 23,
-  ODC_U2 = 24
+  ODC_U2 = 24,
+  ODC_STR = 25 /* strings: an int32_t an element, see OdcStrings */
 };
 
 /* Row-major and dense. */
@@ -122,6 +123,21 @@ int odc_get_output_by_name(const OdcSession *session, const char *name, OdcTenso
 /* Bytes that the session has allocated for arena and scratch. */
 size_t odc_session_bytes(const OdcSession *session);
 void odc_session_free(OdcSession *session);
+
+/* Strings. A model computes with numbers that stand for strings; equal strings have equal numbers. Those that the model
+ * knows have theirs, others get new ones, which are remembered until odc_strings_clear. One OdcStrings serves any number
+ * of sessions of an artifact, and is used by one thread at a time. */
+
+typedef struct OdcStrings OdcStrings;
+int odc_strings_new(const OdcArtifact *artifact, OdcStrings **out, OdcError *error);
+/* The number of a string of `len` bytes in UTF-8, for inputs of type ODC_STR. */
+int odc_string_number(OdcStrings *strings, const char *text, size_t len, int32_t *out, OdcError *error);
+/* The string of an output's number, *len bytes that no zero ends, good until odc_strings_clear or odc_strings_free; NULL
+ * for a number that stands for none. */
+const char *odc_string_text(const OdcStrings *strings, int32_t number, size_t *len);
+/* Forgets the strings that the model does not know. */
+void odc_strings_clear(OdcStrings *strings);
+void odc_strings_free(OdcStrings *strings);
 
 #ifdef __cplusplus
 }

@@ -9,7 +9,9 @@ mod error;
 #[cfg(not(feature = "std"))]
 mod freestanding;
 mod session;
+mod strings;
 
 pub use artifact::OdcArtifact;
 pub use error::OdcError;
 pub use session::{OdcSession, OdcTensor};
+pub use strings::OdcStrings;

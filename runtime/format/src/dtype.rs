@@ -31,10 +31,12 @@ pub enum DType {
     U4,
     I2,
     U2,
+    /// A string by its number, an `i32`: see [`Manifest::strings`](crate::Manifest::strings).
+    Str,
 }
 
 impl DType {
-    pub const ALL: [DType; 25] = [
+    pub const ALL: [DType; 26] = [
         DType::F32,
         DType::F64,
         DType::F16,
@@ -60,6 +62,7 @@ impl DType {
         DType::U4,
         DType::I2,
         DType::U2,
+        DType::Str,
     ];
 
     /// Bytes an element; also the alignment that a buffer of this type has at least.
@@ -84,7 +87,7 @@ impl DType {
             | DType::I2
             | DType::U2 => 1,
             DType::F16 | DType::BF16 | DType::I16 | DType::U16 => 2,
-            DType::F32 | DType::I32 | DType::U32 => 4,
+            DType::F32 | DType::I32 | DType::U32 | DType::Str => 4,
             DType::F64 | DType::I64 | DType::U64 => 8,
         }
     }
@@ -116,6 +119,7 @@ impl DType {
             DType::U4 => "u4",
             DType::I2 => "i2",
             DType::U2 => "u2",
+            DType::Str => "str",
         }
     }
 

@@ -15,6 +15,9 @@ pub struct Manifest {
     pub symbols: Vec<SymbolInfo>,
     pub inputs: Vec<TensorInfo>,
     pub outputs: Vec<TensorInfo>,
+    /// What elements of type [`DType::Str`] stand for, by number. Strings that are not here have numbers past its end, which whoever
+    /// runs the model gives out.
+    pub strings: Vec<String>,
     pub shape_program: ShapeProgram,
     /// What the runtime checks of the inputs' values before a run, where it can see them.
     pub in_range: Vec<InRange>,

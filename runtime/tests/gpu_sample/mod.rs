@@ -185,6 +185,7 @@ pub fn sample() -> Sample {
             tensor("x_again", DType::F32, &[n, cols], &["n", "3"]),
             tensor("w", DType::F32, &[cols], &["3"]),
         ],
+        strings: vec![],
         shape_program: s.finish(),
         in_range: vec![],
         weights: infos,

@@ -10,6 +10,7 @@ export type { LoadOptions } from "./loaded.js";
 export type { MemoryUse } from "./memory.js";
 export type { Progress } from "./download.js";
 export type { Model } from "./model.js";
+export type { Strings } from "./strings.js";
 export type { Bindings, DimInfo, Input, Inputs, OutputName, RunOptions, Shaped, Signature, TensorInfo, TypedArray } from "./types.js";
 
 /** Loads a model; when this ends, its weights are on the device and its kernels are compiled. */

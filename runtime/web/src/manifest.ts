@@ -3,7 +3,7 @@
 import { bad } from "./error.js";
 
 export type DType = "f32" | "f64" | "f16" | "bf16" | "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "bool"
-  | "f8e4m3fn" | "f8e4m3fnuz" | "f8e5m2" | "f8e5m2fnuz" | "f8e8m0" | "f6e2m3" | "f6e3m2" | "f4e2m1" | "i4" | "u4" | "i2" | "u2";
+  | "f8e4m3fn" | "f8e4m3fnuz" | "f8e5m2" | "f8e5m2fnuz" | "f8e8m0" | "f6e2m3" | "f6e3m2" | "f4e2m1" | "i4" | "u4" | "i2" | "u2" | "str";
 
 /** An index of a shape program's instruction, which defines it. */
 export type Slot = number;
@@ -114,6 +114,8 @@ export interface Manifest {
   symbols: SymbolInfo[];
   inputs: Tensor[];
   outputs: Tensor[];
+  /** By their numbers. */
+  strings: string[];
   shapes: ShapeProgram;
   inRange: InRange[];
   weights: Weight[];
@@ -122,7 +124,7 @@ export interface Manifest {
 }
 
 const DTYPES: DType[] = ["f32", "f64", "f16", "bf16", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "bool",
-  "f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0", "f6e2m3", "f6e3m2", "f4e2m1", "i4", "u4", "i2", "u2"];
+  "f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0", "f6e2m3", "f6e3m2", "f4e2m1", "i4", "u4", "i2", "u2", "str"];
 const OPS: Op[] = ["const", "dim", "add", "sub", "mul", "floordiv", "ceildiv", "mod", "min", "max", "align"];
 const RELATIONS: Relation[] = ["at-least", "at-most", "equal", "multiple-of"];
 const KINDS: BufferRef["kind"][] = ["input", "weight", "arena", "output", "local"];
@@ -131,7 +133,7 @@ const LANGUAGES: Gpu["language"][] = ["wgsl", "spirv", "msl"];
 
 export const BYTES: Record<DType, number> = {
   f32: 4, f64: 8, f16: 2, bf16: 2, i8: 1, i16: 2, i32: 4, i64: 8, u8: 1, u16: 2, u32: 4, u64: 8, bool: 1,
-  f8e4m3fn: 1, f8e4m3fnuz: 1, f8e5m2: 1, f8e5m2fnuz: 1, f8e8m0: 1, f6e2m3: 1, f6e3m2: 1, f4e2m1: 1, i4: 1, u4: 1, i2: 1, u2: 1,
+  f8e4m3fn: 1, f8e4m3fnuz: 1, f8e5m2: 1, f8e5m2fnuz: 1, f8e8m0: 1, f6e2m3: 1, f6e3m2: 1, f4e2m1: 1, i4: 1, u4: 1, i2: 1, u2: 1, str: 4,
 };
 
 /** Postcard 1.x: integers are LEB128 (signed ones in zigzag), strings and lists have their length before them. */
@@ -305,6 +307,7 @@ export function decodeManifest(bytes: Uint8Array<ArrayBuffer>): Manifest {
     symbols: r.list(symbol),
     inputs: r.list(tensor),
     outputs: r.list(tensor),
+    strings: r.list(string),
     shapes: { instrs: r.list(instr), checks: r.list(check) },
     inRange: r.list(inRange),
     weights: r.list(weight),

@@ -6,10 +6,12 @@ import type { Tensor } from "./manifest.js";
 import type { MemoryUse } from "./memory.js";
 import { Session, type AnyInputs, type Bound, type Buffers, type Shapes } from "./session.js";
 import { evaluate } from "./shape.js";
+import { Strings } from "./strings.js";
 import type { Bindings, DimInfo, Inputs, OutputName, RunOptions, Signature, TensorInfo } from "./types.js";
 
 export class Model<M extends Signature = Signature> {
   #session: Session;
+  #strings: Strings | undefined;
   #destroyed = false;
   #resuming: Promise<void> | undefined;
   /** Ends when the run before has ended: runs share the arena. */
@@ -49,6 +51,10 @@ export class Model<M extends Signature = Signature> {
   }
   get outputs(): TensorInfo[] {
     return this.#describe(this.#loaded.manifest.outputs);
+  }
+  /** The numbers of strings, for inputs and outputs of type "str". */
+  get strings(): Strings {
+    return (this.#strings ??= new Strings(this.#loaded.manifest.strings));
   }
   /** The sizes that inputs decide. */
   get dims(): DimInfo[] {

@@ -429,7 +429,7 @@ const fn scalar_type(d: DType) -> ir::Type {
         | DType::U4
         | DType::I2
         | DType::U2 => types::I8,
-        DType::I32 | DType::U32 => types::I32,
+        DType::I32 | DType::U32 | DType::Str => types::I32,
         DType::I64 | DType::U64 => types::I64,
     }
 }

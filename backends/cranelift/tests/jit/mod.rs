@@ -54,7 +54,7 @@ pub fn vector(d: DType, lanes: u32) -> LoopType {
 
 /// The types that come to backends.
 pub fn computed() -> impl Iterator<Item = &'static DType> {
-    DType::ALL.iter().filter(|d| !d.is_storage())
+    DType::ALL.iter().filter(|d| **d != DType::Str && !d.is_storage())
 }
 
 /// How many lanes a vector of `d` has here.

@@ -2,6 +2,7 @@
 
 use super::dims::Dims;
 use super::limits::Limits;
+use super::strings::Numbers;
 use super::value::{Elem, MAX_KNOWN, Missing, Val};
 use crate::diag::{Code, Fault};
 use odc_ir::core::{Callee, Const, DType, Dim, Loc, Scalar, TensorType, Type, Value, element_count, size_result_name};
@@ -17,6 +18,7 @@ pub struct Build {
     /// Numbers that data decides, and the sizes that they are.
     sizes: Vec<(Dim, Value)>,
     limits: Limits,
+    pub(super) numbers: Numbers,
     /// Nodes of bodies, each as often as it was walked.
     walked: usize,
     frame: Frame,
@@ -73,6 +75,7 @@ impl Build {
             bodies,
             sizes: vec![],
             limits,
+            numbers: Numbers::default(),
             walked: 0,
         }
     }

@@ -63,7 +63,8 @@ pub fn dtype(t: DataType) -> Got<DType> {
         Uint4 => DType::U4,
         Int2 => DType::I2,
         Uint2 => DType::U2,
-        Complex64 | Complex128 | String | Undefined => return Err(unsupported(t)),
+        String => DType::Str,
+        Complex64 | Complex128 | Undefined => return Err(unsupported(t)),
     })
 }
 
@@ -75,11 +76,11 @@ pub fn dtype_number(n: i32) -> Got<DType> {
 }
 
 /// A constant of the model as a value.
-pub fn constant(t: &TensorProto, external: &External) -> Got<Val> {
+pub fn constant(build: &mut Build, t: &TensorProto, external: &External) -> Got<Val> {
     let t = Tensor::decode(t, external)?;
     let shape = t.dims.iter().map(|d| i64::try_from(*d)).collect::<Result<Vec<_>, _>>();
     let shape = shape.map_err(|_| Fault::new(Code::TensorData, format!("sizes {:?} are too large", t.dims)))?;
-    Ok(Val::constant(TensorType::of(dtype(t.data_type)?, &shape), t))
+    Ok(build.literal(TensorType::of(dtype(t.data_type)?, &shape), t))
 }
 
 impl Call<'_, '_> {

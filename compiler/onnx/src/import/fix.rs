@@ -3,7 +3,6 @@
 
 use super::call::dtype_number;
 use super::tensor_type;
-use super::value::Val;
 use crate::diag::{Code, Diagnostic, Fault};
 use crate::proto::{DataType, DimValue, ValueInfoProto};
 use crate::tensor::Tensor;
@@ -17,10 +16,16 @@ pub enum Fixed {
     Tensor(Tensor),
     /// Numbers as people write them, in row-major order.
     Numbers { dims: Vec<u64>, numbers: Vec<Scalar> },
+    /// Strings, in row-major order.
+    Strings { dims: Vec<u64>, strings: Vec<String> },
 }
 
 /// The inputs that have values.
-pub fn values<'m>(inputs: &'m [ValueInfoProto], fix: &BTreeMap<String, Fixed>, out: &mut Vec<Diagnostic>) -> BTreeMap<&'m str, Val> {
+pub fn values<'m>(
+    inputs: &'m [ValueInfoProto],
+    fix: &BTreeMap<String, Fixed>,
+    out: &mut Vec<Diagnostic>,
+) -> BTreeMap<&'m str, (TensorType, Tensor)> {
     let mut values = BTreeMap::new();
     for (name, value) in fix {
         let shown = name.escape_debug();
@@ -38,12 +43,12 @@ pub fn values<'m>(inputs: &'m [ValueInfoProto], fix: &BTreeMap<String, Fixed>, o
     values
 }
 
-fn constant(input: &ValueInfoProto, value: &Fixed) -> Result<Val, Fault> {
+fn constant(input: &ValueInfoProto, value: &Fixed) -> Result<(TensorType, Tensor), Fault> {
     let bad = |why: String| Fault::new(Code::BadFix, why);
     let (dtype, shape) = tensor_type(input)?;
     let dims = match value {
         Fixed::Tensor(t) => &t.dims,
-        Fixed::Numbers { dims, .. } => dims,
+        Fixed::Numbers { dims, .. } | Fixed::Strings { dims, .. } => dims,
     };
     // Data sets often hold scalars as lists of one.
     let dims = if shape.dim.is_empty() && dims.iter().all(|d| *d == 1) { &vec![] } else { dims };
@@ -58,18 +63,25 @@ fn constant(input: &ValueInfoProto, value: &Fixed) -> Result<Val, Fault> {
     }
     let tensor = match value {
         Fixed::Tensor(t) => Tensor { dims: dims.clone(), ..t.clone() },
+        Fixed::Strings { strings, .. } => {
+            if strings.len() as u64 != dims.iter().product::<u64>() {
+                return Err(bad(format!("it has {} strings, which do not fill {dims:?}", strings.len())));
+            }
+            Tensor { data_type: DataType::String, dims: dims.clone(), data: Default::default(), strings: strings.clone() }
+        }
+        Fixed::Numbers { .. } if dtype == DType::Str => return Err(bad("it is numbers, but the model says strings".into())),
         Fixed::Numbers { numbers, .. } => {
             if let Some(x) = numbers.iter().find(|x| !holds(dtype, x)) {
                 return Err(bad(format!("{} is no {dtype}", shown(x))));
             }
             let data = Const::from_scalars(dtype, &sizes, numbers.iter().map(|x| typed(*x, dtype))).bytes;
-            Tensor { data_type: data_type(input), dims: dims.clone(), data }
+            Tensor { data_type: data_type(input), dims: dims.clone(), data, strings: vec![] }
         }
     };
     if dtype_number(tensor.data_type as i32)? != dtype {
         return Err(bad(format!("it is {}, but the model says {dtype}", tensor.data_type.as_str_name())));
     }
-    Ok(Val::constant(TensorType::of(dtype, &sizes), tensor))
+    Ok((TensorType::of(dtype, &sizes), tensor))
 }
 
 pub fn declared(d: &crate::proto::Dimension) -> String {

@@ -82,7 +82,7 @@ impl Round<'_> {
     ) -> Option<Vec<Val>> {
         let mut values: BTreeMap<&str, Val> = body.input.iter().map(ValueInfoProto::name).zip(inputs).collect();
         for t in &body.initializer {
-            match call::constant(t, &self.model.external) {
+            match call::constant(build, t, &self.model.external) {
                 Ok(v) => drop(values.insert(t.name(), v)),
                 Err(f) => out.push(f.of_model()),
             }

@@ -19,7 +19,7 @@ fn zip(shape: &[i64], operands: &[&Val], f: impl Fn(&[&Elem]) -> Option<Elem>) -
 }
 
 /// Where element `k` of `shape` comes from in an operand that broadcasts to it.
-fn source_index(k: usize, shape: &[i64], operand: &[i64]) -> Option<usize> {
+pub fn source_index(k: usize, shape: &[i64], operand: &[i64]) -> Option<usize> {
     let (mut rest, mut at, mut stride) = (k, 0usize, 1usize);
     for (axis, d) in shape.iter().enumerate().rev() {
         let d = usize::try_from(*d).ok()?;
@@ -74,6 +74,9 @@ fn fit(e: Elem, dtype: DType) -> Option<Elem> {
 }
 
 pub fn unary(f: UnaryFn, x: &Val) -> Option<Val> {
+    if x.dtype() == DType::Str {
+        return None;
+    }
     let shape = x.ty.static_shape()?;
     let elems = zip(&shape, &[x], |e| unary_elem(f, e.first()?))?;
     build(x.dtype(), &shape, elems)
@@ -98,6 +101,9 @@ fn unary_elem(f: UnaryFn, e: &Elem) -> Option<Elem> {
 }
 
 pub fn binary(f: BinaryFn, a: &Val, b: &Val, dims: &Dims) -> Option<Val> {
+    if a.dtype() == DType::Str && !matches!(f, BinaryFn::Eq | BinaryFn::Ne) {
+        return None;
+    }
     let shape = broadcast(&[a, b])?;
     let compare = matches!(f, BinaryFn::Eq | BinaryFn::Ne | BinaryFn::Lt | BinaryFn::Le | BinaryFn::Gt | BinaryFn::Ge);
     let elems = zip(&shape, &[a, b], |e| match e {
@@ -287,6 +293,9 @@ pub fn concat(parts: &[Val], axis: usize) -> Option<Val> {
 
 /// Sum, product, least or greatest of all elements along `axes`.
 pub fn reduce(f: BinaryFn, x: &Val, axes: &[usize], keep: bool, dims: &Dims) -> Option<Val> {
+    if x.dtype() == DType::Str {
+        return None;
+    }
     let shape = x.ty.static_shape()?;
     let kept: Vec<i64> = shape.iter().enumerate().map(|(k, d)| if axes.contains(&k) { 1 } else { *d }).collect();
     let count = odc_ir::core::element_count(&kept)?;

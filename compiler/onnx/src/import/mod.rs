@@ -19,6 +19,7 @@ mod math;
 pub mod options;
 pub(crate) mod packed;
 mod scope;
+mod strings;
 pub mod value;
 mod wellformed;
 
@@ -122,7 +123,7 @@ impl<'m> Round<'m> {
             values.insert(i.name(), build.param(i.name(), ty));
         }
         for t in self.graph.initializer.iter().filter(|t| !fixed.contains_key(t.name())) {
-            match call::constant(t, &self.model.external).and_then(|v| build.within_limits(&v.ty).map(|()| v)) {
+            match call::constant(&mut build, t, &self.model.external).and_then(|v| build.within_limits(&v.ty).map(|()| v)) {
                 Ok(v) => drop(values.insert(t.name(), v)),
                 Err(f) => {
                     let f = Fault { message: format!("initializer `{}`: {}", t.name().escape_debug(), f.message), ..f };
@@ -130,7 +131,7 @@ impl<'m> Round<'m> {
                 }
             }
         }
-        values.extend(fixed);
+        values.extend(fixed.into_iter().map(|(name, (ty, t))| (name, build.literal(ty, t))));
         let declared: BTreeMap<&str, &ValueInfoProto> =
             self.graph.value_info.iter().chain(&self.graph.output).map(|v| (v.name(), v)).collect();
         self.walk(self.steps, &mut build, &mut values, &declared, &mut out);

@@ -41,7 +41,8 @@ pub fn constant(b: &mut Build, t: &Tensor, ty: &TensorType) -> Result<Option<Val
     let bytes = i64::try_from(t.data.len()).map_err(|_| Fault::new(Code::Limit, "it is too large"))?;
     let bytes_type = TensorType::of(DType::U8, &[bytes]);
     let dims = vec![t.data.len() as u64];
-    let packed = Val::constant(bytes_type, Tensor { data_type: crate::proto::DataType::Uint8, dims, data: t.data.clone() });
+    let packed =
+        Val::constant(bytes_type, Tensor { data_type: crate::proto::DataType::Uint8, dims, data: t.data.clone(), strings: vec![] });
     let float = ty.dtype.is_float();
     let mut y = if float { unpack(b, &packed, bits)? } else { shifted(b, &packed, bits)? };
     if !y.shape().iter().all(|d| d.is(count)) {

@@ -39,7 +39,7 @@ impl Subgraphs for Scope<'_> {
         let mut values: BTreeMap<&str, Val> = self.values.iter().map(|(k, v)| (*k, v.clone())).collect();
         values.extend(graph.input.iter().map(|i| i.name()).zip(args.iter().cloned()));
         for t in &graph.initializer {
-            values.insert(t.name(), constant(t, &model.external)?);
+            values.insert(t.name(), constant(build, t, &model.external)?);
         }
         let declared = graph.value_info.iter().chain(&graph.output).map(|v| (v.name(), v)).collect();
         self.round.walk(&steps, build, &mut values, &declared, &mut self.out);

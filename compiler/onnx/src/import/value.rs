@@ -139,8 +139,11 @@ impl Val {
     pub fn dtype(&self) -> DType {
         self.ty.dtype
     }
-    /// The elements as sizes.
+    /// The elements as sizes. The numbers of strings are none.
     pub fn known_ints(&self) -> Option<Vec<Dim>> {
+        if self.dtype() == DType::Str {
+            return None;
+        }
         let elem = |e: &Elem| match e {
             Elem::Int(d) => Some(d.clone()),
             Elem::Float(_) | Elem::Ratio(..) => None,

@@ -1,5 +1,6 @@
 //! Cast, CastLike and BitCast. What ONNX's attributes ask for beyond the IR's cast (to nearest, saturating; f8e8m0 up) is composed.
 
+use super::strings;
 use crate::attrs::bad;
 use crate::import::call::{Call, Got, Out, dtype_number, operand};
 use crate::import::value::Val;
@@ -35,6 +36,9 @@ fn cast_to(c: &mut Call, to: DType) -> Out {
     let modes = [("up", RoundMode::Up), ("down", RoundMode::Down), ("nearest", RoundMode::Nearest)];
     let mode = c.attrs.choice("round_mode", "up", &modes)?;
     let x = c.input(0)?;
+    if (x.dtype() == DType::Str) != (to == DType::Str) {
+        return strings::cast(c, &x, to);
+    }
     let y = match (to, saturate) {
         (DType::F8E8M0, _) => to_e8m0(c, &x, mode, saturate)?,
         (_, true) => c.convert(&x, to)?,

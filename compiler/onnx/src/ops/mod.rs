@@ -41,6 +41,7 @@ mod signal;
 mod slice;
 mod sort;
 mod state;
+mod strings;
 mod suppress;
 mod taps;
 mod text;
@@ -193,6 +194,7 @@ rows! {
     "ReduceProd" ANY..NOW (1, 2) reduce::reduce_prod;
     "ReduceSum" ANY..NOW (1, 2) reduce::reduce_sum;
     "ReduceSumSquare" ANY..NOW (1, 2) reduce::reduce_sum_square;
+    "RegexFullMatch" 20..NOW (1, 1) strings::regex_full_match;
     "Relu" ANY..NOW (1, 1) elementwise::relu;
     "Reshape" ANY..NOW (1, 2) shape::reshape;
     "Resize" 10..NOW (1, 4) resize::resize;
@@ -230,6 +232,9 @@ rows! {
     "SplitToSequence" 11..NOW (1, 2) list::split;
     "Sqrt" ANY..NOW (1, 1) elementwise::sqrt;
     "Squeeze" ANY..NOW (1, 2) shape::squeeze;
+    "StringConcat" 20..NOW (2, 2) strings::concat;
+    "StringNormalizer" 10..NOW (1, 1) strings::normalizer;
+    "StringSplit" 20..NOW (1, 1) strings::split;
     "Sub" ANY..NOW (2, 2) elementwise::sub;
     "Sum" ANY..NOW (1, MANY) elementwise::sum;
     "SwiGLU" 28..NOW (2, 2) elementwise::swi_glu;

@@ -15,7 +15,7 @@ pub fn identity(c: &mut Call) -> Out {
 pub fn constant(c: &mut Call) -> Out {
     let a = c.attrs;
     if let Some(t) = a.tensor("value")? {
-        return Ok(vec![constant_value(t, c.external)?]);
+        return Ok(vec![constant_value(c.build, t, c.external)?]);
     }
     let list = |elems: Vec<Elem>, dtype| Val::known(TensorType::of(dtype, &[elems.len() as i64]), elems);
     let float = |v: &f32| Elem::Float(f64::from(*v));
@@ -27,8 +27,12 @@ pub fn constant(c: &mut Call) -> Out {
         list(v.iter().map(float).collect(), DType::F32)
     } else if let Some(v) = a.ints("value_ints")? {
         list(v.iter().map(|v| Elem::int(*v)).collect(), DType::I64)
+    } else if let Some(v) = a.str("value_string")? {
+        c.build.strings(&[], &[v])
+    } else if let Some(v) = a.strs("value_strings")? {
+        c.build.strings(&[v.len() as i64], &v)
     } else {
-        return Err(Fault::new(Code::BadAttribute, "has no value of a supported kind (tensor, floats or ints)"));
+        return Err(Fault::new(Code::BadAttribute, "has no value of a supported kind (tensor, floats, ints or strings)"));
     };
     Ok(vec![v])
 }
@@ -183,7 +187,7 @@ pub fn constant_of_shape(c: &mut Call) -> Out {
     let fill = match c.attrs.tensor("value")? {
         None => Val::scalar(DType::F32, 0.0),
         Some(t) => {
-            let v = constant_value(t, c.external)?;
+            let v = constant_value(c.build, t, c.external)?;
             if v.known.as_ref().is_none_or(|k| k.len() != 1) {
                 return Err(bad("value", format!("must have one element, is {}", v.ty)));
             }

@@ -1,4 +1,4 @@
-//! TfIdfVectorizer over numbers: every n-gram of the pool is compared with every place of a row, all at once.
+//! TfIdfVectorizer: every n-gram of the pool is compared with every place of a row, all at once.
 
 use crate::attrs::bad;
 use crate::import::call::{Call, Got, Out, operand, unsupported_use};
@@ -9,11 +9,16 @@ use odc_ir::graph::{BinaryFn, ReduceFn};
 
 pub fn tf_idf(c: &mut Call) -> Out {
     let x = c.input(0)?;
-    if c.attrs.has("pool_strings") {
-        return Err(unsupported_use("n-grams of strings are not supported"));
+    let texts = c.attrs.strs("pool_strings")?.filter(|l| !l.is_empty());
+    if texts.is_some() != (x.dtype() == DType::Str) {
+        return Err(operand(format!("the operand is {}, which the pool does not fit", x.ty)));
     }
     let need = |name: &str| -> Got<Vec<i64>> { c.attrs.ints(name)?.map(<[i64]>::to_vec).ok_or_else(|| bad(name, "is required")) };
-    let (pool, counts, places) = (need("pool_int64s")?, need("ngram_counts")?, need("ngram_indexes")?);
+    let pool = match texts {
+        Some(list) => list.into_iter().map(|t| c.build.string(t)).collect(),
+        None => need("pool_int64s")?,
+    };
+    let (counts, places) = (need("ngram_counts")?, need("ngram_indexes")?);
     let (shortest, longest) = (c.attrs.required_int("min_gram_length")?, c.attrs.required_int("max_gram_length")?);
     let skips = c.attrs.required_int("max_skip_count")?;
     let (weighted, counted) = match c.attrs.str("mode")? {
@@ -35,7 +40,7 @@ pub fn tf_idf(c: &mut Call) -> Out {
         _ => return Err(operand(format!("needs one or two axes, is {}", x.ty))),
     };
     let x = c.reshape(&x, rows.clone())?;
-    let x = c.convert(&x, DType::I64)?;
+    let x = if x.dtype() == DType::Str { x } else { c.convert(&x, DType::I64)? };
     let [batch, length] = rows.as_slice() else { return Err(operand("has no rows")) };
     // The pool holds the grams of length 1, then those of length 2, and so on.
     let mut found: Option<Val> = None;
@@ -69,7 +74,7 @@ pub fn tf_idf(c: &mut Call) -> Out {
             for j in 0..n {
                 let part = c.part(&x, 1, Dim::from(j as i64 * distance), starts.clone())?;
                 let part = c.unsqueeze(&part, 2)?;
-                let wanted = table(DType::I64, &[count as i64], grams.chunks_exact(n).filter_map(|g| g.get(j)).map(|v| *v as f64));
+                let wanted = table(x.dtype(), &[count as i64], grams.chunks_exact(n).filter_map(|g| g.get(j)).map(|v| *v as f64));
                 let hit = c.binary(BinaryFn::Eq, &part, &wanted)?;
                 all = Some(match all {
                     Some(a) => c.all(&a, &hit)?,

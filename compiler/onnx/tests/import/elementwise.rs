@@ -53,7 +53,8 @@ fn powers_and_casts() {
     assert_eq!(n.body(), ["%2 = binary {f = pow} %0, %1 : f32[3]"], "the exponent's literal has the base's type");
     assert_eq!(one(13, "Cast", &["3"], vec![], vec![int("to", 7)]).body(), ["%1 = cast %0 : i64[3]"]);
     assert_eq!(one(13, "Cast", &["3"], vec![], vec![int("to", 1)]).body(), [""; 0], "to its own type is nothing");
-    assert_eq!(one(13, "Cast", &["3"], vec![], vec![int("to", 8)]).codes(), [Code::UnsupportedType]);
+    assert_eq!(one(13, "Cast", &["3"], vec![], vec![int("to", 8)]).codes(), [Code::UnsupportedUse]);
+    assert_eq!(one(13, "Cast", &["3"], vec![], vec![int("to", 14)]).codes(), [Code::UnsupportedType]);
     assert_eq!(one(13, "Cast", &["3"], vec![], vec![]).codes(), [Code::BadAttribute]);
 }
 

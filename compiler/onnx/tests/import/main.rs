@@ -18,5 +18,6 @@ mod neural;
 mod quantised;
 mod reduce;
 mod shapes;
+mod strings;
 mod values;
 mod windows;

@@ -64,6 +64,10 @@ pub fn list(name: &str, ints: &[i64]) -> AttributeProto {
 pub fn text(name: &str, s: &str) -> AttributeProto {
     AttributeProto { s: Some(s.to_owned().into()), ..attr(name, AttributeType::String) }
 }
+pub fn words(name: &str, v: &[&str]) -> AttributeProto {
+    let strings = v.iter().map(|s| s.as_bytes().to_vec().into()).collect();
+    AttributeProto { strings, ..attr(name, AttributeType::Strings) }
+}
 
 impl Net {
     pub fn new(opset: i64) -> Net {

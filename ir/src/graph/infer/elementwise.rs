@@ -67,7 +67,7 @@ pub fn binary(f: BinaryFn, a: &TensorType, b: &TensorType, cx: &Cx) -> Result<Te
         BinaryFn::BitAnd | BinaryFn::BitOr | BinaryFn::BitXor | BinaryFn::Shl | BinaryFn::Shr => {
             return Err(format!("{f} takes integers, not {a} and {b}"));
         }
-        BinaryFn::Eq | BinaryFn::Ne if a.dtype == DType::Bool => DType::Bool,
+        BinaryFn::Eq | BinaryFn::Ne if matches!(a.dtype, DType::Bool | DType::Str) => DType::Bool,
         BinaryFn::Eq | BinaryFn::Ne | BinaryFn::Lt | BinaryFn::Le | BinaryFn::Gt | BinaryFn::Ge => {
             need_number(f.name(), a).map(|()| DType::Bool)?
         }

@@ -159,6 +159,11 @@ fn inferred(op: &Op, x: &[&TensorType], cx: &Cx) -> Result<TensorType, String> {
 fn stated(op: &Op, x: &[&TensorType], result: &TensorType, cx: &Cx) -> Result<(), String> {
     match op {
         Op::Dims { values } => movement::dims(values, result),
+        // Their numbers may be looked at, not made.
+        Op::Bitcast {} if operand(x, 0)?.dtype == DType::Str && result.dtype == DType::I32 => cx.need_same_shape(operand(x, 0)?, result),
+        Op::Cast {} | Op::Bitcast {} if result.dtype == DType::Str || operand(x, 0)?.dtype == DType::Str => {
+            Err("strings are not converted to other types or from them".into())
+        }
         Op::Cast {} => cx.need_same_shape(operand(x, 0)?, result),
         Op::Bitcast {} => {
             let x = operand(x, 0)?;

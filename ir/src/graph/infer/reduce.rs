@@ -19,7 +19,8 @@ pub fn reduce(f: ReduceFn, axes: &[usize], keep: bool, x: &TensorType) -> Result
     }
     axes.iter().try_for_each(|a| need_axis(*a, x))?;
     match f {
-        ReduceFn::Max | ReduceFn::Min => {}
+        ReduceFn::Max | ReduceFn::Min if x.dtype == DType::Bool || x.dtype.is_storage() => {}
+        ReduceFn::Max | ReduceFn::Min => need_number(f.name(), x)?,
         ReduceFn::Sum | ReduceFn::Mean | ReduceFn::Prod | ReduceFn::SumSquare | ReduceFn::L1 | ReduceFn::L2 => need_number(f.name(), x)?,
         ReduceFn::LogSum | ReduceFn::LogSumExp => need_float(f.name(), x)?,
     }

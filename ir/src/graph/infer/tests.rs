@@ -108,3 +108,18 @@ fn gathers_and_scatters() {
     let deep = TensorType::of(DType::I64, &[7, 4]);
     assert!(infer(&Op::GatherNd { batch_dims: 0 }, &[&data, &deep], &cx).is_err());
 }
+
+#[test]
+fn strings_only_move_and_compare() {
+    let s = |shape: &[i64]| TensorType::of(DType::Str, shape);
+    let cx = Cx { consts: &[], ranges: &ranges() };
+    let binary = |f| infer(&Op::Binary { f }, &[&s(&[3]), &s(&[1])], &cx).map(|r| r[0].to_string());
+    assert_eq!(binary(BinaryFn::Eq).unwrap(), "bool[3]");
+    for f in [BinaryFn::Add, BinaryFn::Lt, BinaryFn::Max] {
+        assert!(binary(f).unwrap_err().contains("takes numbers, not str[3]"));
+    }
+    assert!(accepts(&Op::Reshape {}, &[&s(&[4])], &[&s(&[2, 2])], &cx).is_ok());
+    let of = |op: Op, x: &TensorType, y: DType| accepts(&op, &[x], &[&TensorType::of(y, &[3])], &cx).is_ok();
+    assert!(of(Op::Bitcast {}, &s(&[3]), DType::I32) && !of(Op::Cast {}, &s(&[3]), DType::I32));
+    assert!(!of(Op::Bitcast {}, &TensorType::of(DType::I32, &[3]), DType::Str));
+}

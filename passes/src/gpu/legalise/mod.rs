@@ -72,7 +72,7 @@ fn wide(d: DType, f16: bool) -> DType {
     match d {
         DType::F16 if f16 => DType::F16,
         DType::F16 | DType::BF16 | DType::F32 => DType::F32,
-        DType::I8 | DType::I16 | DType::I32 | DType::I64 => DType::I32,
+        DType::I8 | DType::I16 | DType::I32 | DType::I64 | DType::Str => DType::I32,
         DType::U8 | DType::U16 | DType::U32 | DType::U64 | DType::Bool => DType::U32,
         DType::F64 => DType::F64,
         // Bytes since `expand`.

@@ -133,6 +133,7 @@ pub fn sample(arch: Arch) -> Sample {
                 tensor("x_again", &[n, cols], &["n", "3"]),
                 tensor("w", &[cols], &["3"]),
             ],
+            strings: vec![],
             shape_program: b.finish(),
             in_range: vec![],
             weights: infos,

@@ -227,7 +227,7 @@ fn transposed(c: &mut Call, v: &Val) -> Got<Val> {
             let (rows, columns) = (rows.unsigned_abs() as usize, columns.unsigned_abs() as usize);
             let byte = |k: usize| t.data.get(k % rows.max(1) * columns + k / rows.max(1)).copied().unwrap_or(0);
             let data = (0..t.data.len()).map(byte).collect::<Vec<u8>>().into();
-            Some(Tensor { data_type: t.data_type, dims: vec![columns as u64, rows as u64], data })
+            Some(Tensor { data_type: t.data_type, dims: vec![columns as u64, rows as u64], data, strings: vec![] })
         }
         _ => None,
     };

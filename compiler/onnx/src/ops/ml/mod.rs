@@ -14,6 +14,7 @@ use super::row::*;
 rows! {
     "ArrayFeatureExtractor" ANY..NOW (2, 2) feature::array_feature_extractor;
     "Binarizer" ANY..NOW (1, 1) feature::binarizer;
+    "CategoryMapper" ANY..NOW (1, 1) labels::category_mapper;
     "FeatureVectorizer" ANY..NOW (1, MANY) feature::feature_vectorizer;
     "Imputer" ANY..NOW (1, 1) feature::imputer;
     "LabelEncoder" ANY..NOW (1, 1) labels::label_encoder;

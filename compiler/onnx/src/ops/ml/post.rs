@@ -1,6 +1,5 @@
 //! What the models of ai.onnx.ml share: constant tables, the transforms of scores, and class labels.
 
-use crate::diag::{Code, Fault};
 use crate::import::call::{Call, Got, operand};
 use crate::import::value::{Elem, Val};
 use odc_ir::core::{DType, Dim, Scalar, TensorType};
@@ -127,19 +126,19 @@ fn probit(c: &mut Call, s: &Val) -> Got<Val> {
 /// The classes of a classifier.
 pub enum Labels {
     Ints(Vec<i64>),
-    Strings(usize),
+    Strings(Vec<String>),
 }
 
 impl Labels {
     pub fn read(c: &Call, ints: &str) -> Got<Labels> {
         let strings = c.attrs.strs("classlabels_strings")?.filter(|l| !l.is_empty());
         let ints = c.attrs.ints(ints)?.unwrap_or(&[]);
-        Ok(strings.map_or_else(|| Labels::Ints(ints.to_vec()), |s| Labels::Strings(s.len())))
+        Ok(strings.map_or_else(|| Labels::Ints(ints.to_vec()), |s| Labels::Strings(s.into_iter().map(String::from).collect())))
     }
     pub fn len(&self) -> usize {
         match self {
             Labels::Ints(l) => l.len(),
-            Labels::Strings(n) => *n,
+            Labels::Strings(l) => l.len(),
         }
     }
 
@@ -150,9 +149,9 @@ impl Labels {
             Labels::Ints(l) => c.emit(Op::Gather { axis: 0 }, &[&int_row(l.iter().copied()), at], DType::I64, at.shape().to_vec()),
             // Nobody asks for them: positions do.
             Labels::Strings(_) if !c.has_output(0) => Ok(at.clone()),
-            Labels::Strings(_) => {
-                let f = Fault::new(Code::UnsupportedType, "the class labels are strings, which are not supported");
-                Err(f.help("take the greatest score instead of the label, or export the model with integer labels"))
+            Labels::Strings(l) => {
+                let labels = c.build.strings(&[l.len() as i64], l);
+                c.emit(Op::Gather { axis: 0 }, &[&labels, at], DType::Str, at.shape().to_vec())
             }
         }
     }

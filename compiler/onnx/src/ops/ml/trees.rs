@@ -3,7 +3,7 @@
 use super::post::{Labels, Post, features, row, two_classes};
 use super::walk::{Aggregate, Ensemble, Node, Test};
 use crate::attrs::bad;
-use crate::import::call::{Call, Got, Out, constant};
+use crate::import::call::{Call, Got, Out, constant, dtype};
 use crate::import::value::Val;
 use crate::proto::TensorProto;
 use crate::tensor::Tensor;
@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The elements of a tensor attribute.
 fn elements(c: &Call, t: &TensorProto) -> Got<Vec<f64>> {
-    let dt = constant(t, c.external)?.dtype();
-    let data = Tensor::decode(t, c.external)?.data;
-    Ok(data.chunks_exact(dt.size()).filter_map(|b| Scalar::read(dt, b)).map(Scalar::as_f64).collect())
+    let t = Tensor::decode(t, c.external)?;
+    let dt = dtype(t.data_type)?;
+    Ok(t.data.chunks_exact(dt.size()).filter_map(|b| Scalar::read(dt, b)).map(Scalar::as_f64).collect())
 }
 
 /// Floats that stand in `name`, or as a tensor in `name_as_tensor`.
@@ -126,7 +126,7 @@ fn named_weights(c: &Call, kind: &str, place: &BTreeMap<(i64, i64), usize>) -> G
 fn rows(c: &mut Call) -> Got<Val> {
     let x = features(c)?;
     match c.attrs.tensor("nodes_values_as_tensor")? {
-        Some(t) if constant(t, c.external)?.dtype() == DType::F64 => c.cast(&x, DType::F64),
+        Some(t) if constant(c.build, t, c.external)?.dtype() == DType::F64 => c.cast(&x, DType::F64),
         _ => Ok(x),
     }
 }
