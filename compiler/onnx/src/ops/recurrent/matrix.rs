@@ -96,6 +96,6 @@ fn slab(c: &mut Call, v: &Val, k: usize) -> Got<Val> {
     let start = k.saturating_mul(bytes);
     let data = t.data.get(start..start.saturating_add(bytes)).ok_or_else(|| operand("its weights are too small"))?;
     let dims = vec![size(rows) as u64, size(columns) as u64];
-    let t = Tensor { data_type: t.data_type, dims, data: data.to_vec().into() };
+    let t = Tensor { data_type: t.data_type, dims, data: data.to_vec().into(), strings: vec![] };
     Ok(Val::constant(TensorType::new(v.dtype(), shape), t))
 }
