@@ -22,7 +22,7 @@ class Postcard {
   list(items, item) { this.uint(items.length); for (const i of items) item(i); }
 }
 
-const DTYPES = ["f32", "f64", "f16", "bf16", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "bool"];
+const DTYPES = ["f32", "f64", "f16", "bf16", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "bool", ...Array(12).fill(""), "str"];
 const INSTRS = ["const", "dim", "add", "sub", "mul", "floordiv", "ceildiv", "mod", "min", "max", "align"];
 const CHECKS = ["at-least", "at-most", "equal", "multiple-of"];
 const REFS = ["input", "weight", "arena", "output"];
@@ -90,6 +90,7 @@ export function encodeArtifact(model) {
   p.list(model.symbols, (s) => { p.string(s.name); p.int(s.lo); p.int(s.hi); p.int(s.multipleOf); p.uint(s.slot); });
   p.list(model.inputs, tensor);
   p.list(model.outputs, tensor);
+  p.list(model.strings ?? [], (s) => p.string(s));
   p.list(model.instrs, ([op, ...args]) => { p.uint(INSTRS.indexOf(op)); for (const a of args) op === "const" ? p.int(a) : p.uint(a); });
   p.list(model.checks, ([relation, a, b, what]) => {
     p.uint(CHECKS.indexOf(relation));

@@ -24,6 +24,20 @@ export const tests = {
     nothingLeft();
   }),
 
+  "strings come back": inPage(async () => {
+    const model = await load("strings.odc");
+    const { strings } = model;
+    const x = strings.numbers(["cat", "fox", "", "fox", "cat", "owl"]);
+    equal([...x], [1, 2, 0, 2, 1, 3]);
+    const { again } = await model.run({ ...feeds(2), x });
+    equal(strings.texts(again), ["cat", "fox", "", "fox", "cat", "owl"]);
+    strings.clear();
+    equal([...strings.numbers(["owl", "cat"])], [2, 1]);
+    await fails((async () => strings.texts(again))(), "binding", "number of no string");
+    await fails(model.run({ ...feeds(2), x: new Float32Array(6) }), "binding", "give a Int32Array");
+    model.destroy();
+  }),
+
   "nothing is created after the first run of a shape": inPage(async (names) => {
     const model = await load("good.odc");
     const { device } = model;

@@ -56,6 +56,7 @@ const files = {
   "/both.odc": sample((m) => { m.targets.unshift({ ...m.targets[0], target: "wgsl:subgroups", features: ["subgroups"] }); }),
   "/named.odc": sample((m) => { m.targets[0].target = "wgsl:subgroups"; }),
   "/cpu.odc": sample((m) => { Object.assign(m.targets[0], { cpu: true, commands: [], outputs: m.outputs.map(() => ["input", 0]) }); }),
+  "/strings.odc": sample((m) => { m.strings = ["", "cat"]; for (const t of [m.inputs[0], m.outputs[2]]) t.dtype = "str"; }),
   "/bad-wgsl.odc": sample((m) => { m.targets[0].kernels[1].code = "@compute fn row_sum() { oops }"; }),
 };
 
