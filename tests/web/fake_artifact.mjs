@@ -161,7 +161,7 @@ export function encodeArtifact(model) {
     head.writeBigUInt64LE(BigInt(bytes.length), at + 16);
   });
   head.write("ODCA", 0, "latin1");
-  head.writeUInt32LE(4, 4);
+  head.writeUInt32LE(5, 4);
   head.writeBigUInt64LE(BigInt(end), 8);
   head.writeUInt32LE(parts.length, 16);
   return Buffer.concat(pieces);

@@ -13,7 +13,7 @@ use core::ops::Range;
 use xxhash_rust::xxh3::Xxh3;
 
 pub const MAGIC: [u8; 4] = *b"ODCA";
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 /// Sections start at multiples of a page, so that a mapped section is aligned for everything.
 pub const SECTION_ALIGN: u64 = 4096;
 /// The strictest offset of a binding in WebGPU; more than any vector needs.

@@ -9,7 +9,7 @@ export interface Progress {
 }
 
 const MAGIC = 0x4143444f; // "ODCA"
-const VERSION = 4;
+const VERSION = 5;
 const HEADER = 64;
 const ENTRY = 32;
 const PAGE = 4096;
