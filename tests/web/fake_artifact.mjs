@@ -23,7 +23,7 @@ class Postcard {
 }
 
 const DTYPES = ["f32", "f64", "f16", "bf16", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "bool", ...Array(12).fill(""), "str"];
-const INSTRS = ["const", "dim", "add", "sub", "mul", "floordiv", "ceildiv", "mod", "min", "max", "align"];
+const INSTRS = ["const", "dim", "add", "sub", "mul", "floordiv", "ceildiv", "mod", "min", "max", "align", "said"];
 const CHECKS = ["at-least", "at-most", "equal", "multiple-of"];
 const REFS = ["input", "weight", "arena", "output"];
 

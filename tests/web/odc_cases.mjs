@@ -172,6 +172,7 @@ export const tests = {
     await fails(load("bad-chunk.odc"), "damaged", "chunk \\d+ of the weights");
     await fails(load("bad-wgsl.odc"), "pipeline", '"row_sum" \\(computes /row_sum\\): line 1');
     await fails(load("cpu.odc"), "no-target", "only for wgsl");
+    await fails(load("sizes.odc"), "no-target", "decides a size");
     nothingLeft();
   }),
 

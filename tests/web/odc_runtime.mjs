@@ -55,6 +55,7 @@ const files = {
   "/subgroups.odc": sample((m) => { m.targets[0].features = ["subgroups"]; m.targets[0].kernels[1].code = m.targets[0].kernels[1].code.replace("let r =", "let none = subgroupAdd(0u); let r = none +"); }),
   "/both.odc": sample((m) => { m.targets.unshift({ ...m.targets[0], target: "wgsl:subgroups", features: ["subgroups"] }); }),
   "/named.odc": sample((m) => { m.targets[0].target = "wgsl:subgroups"; }),
+  "/sizes.odc": sample((m) => { m.instrs.push(["said", 0, 0]); }),
   "/cpu.odc": sample((m) => { Object.assign(m.targets[0], { cpu: true, commands: [], outputs: m.outputs.map(() => ["input", 0]) }); }),
   "/strings.odc": sample((m) => { m.strings = ["", "cat"]; for (const t of [m.inputs[0], m.outputs[2]]) t.dtype = "str"; }),
   "/bad-wgsl.odc": sample((m) => { m.targets[0].kernels[1].code = "@compute fn row_sum() { oops }"; }),

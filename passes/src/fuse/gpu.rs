@@ -149,6 +149,8 @@ fn cut(w: &mut Work, k: usize, most: usize) -> Option<Operation> {
     if op.operands.len() <= most {
         return None;
     }
+    // Without dead expressions, so that a copy has the same numbers.
+    let body = &body.map_dims(&Dim::clone);
     let root = body.root?;
     let reads: Vec<BTreeSet<u32>> = (0..body.exprs.len()).map(|e| operands_under(body, ExprId(e as u32))).collect();
     let fits = |e: &usize| (2..=most).contains(&reads[*e].len()) && !matches!(body.exprs[*e], Expr::Inside(_) | Expr::Const(..));
@@ -167,7 +169,7 @@ fn cut(w: &mut Work, k: usize, most: usize) -> Option<Operation> {
     let load = Expr::Load { operand: slot, dtype, index: index.iter().cloned().map(Index::Dim).collect() };
     let wanted = body.get(chosen).clone();
     let e = rest.import(&body, root, &Dim::clone, &mut |p, e| (*e == wanted).then(|| p.push(load.clone())));
-    let rest = rest.returning(e);
+    let rest = rest.returning(e).map_dims(&Dim::clone);
     let mut cut = Operation {
         op: Op::Map { axes: axes.clone(), store: index, body: part },
         operands: operands.clone(),

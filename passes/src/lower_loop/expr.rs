@@ -3,7 +3,8 @@
 
 use super::emit::Emit;
 use super::flat::{Source, dims_of, offset};
-use odc_ir::core::{Binary, DType, Dim, Scalar, Sym, Value};
+use super::lanes::{Lanes, Stride, vectorable};
+use odc_ir::core::{Binary, DType, Dim, Scalar, Value};
 use odc_ir::loops::{LoopType, Op};
 use odc_ir::tensor::{Expr, ExprId, Index, Program};
 
@@ -13,22 +14,6 @@ pub(super) enum Val {
     Uniform(Value),
     Vector(Value),
     Lanes(Vec<Value>),
-}
-
-/// The axis that lanes run along.
-#[derive(Clone, Debug)]
-pub(super) struct Lanes {
-    pub axis: Sym,
-    pub count: u32,
-    /// The axis is a multiple of `count` at lane 0.
-    pub aligned: bool,
-}
-
-/// How an offset moves with the lanes.
-enum Stride {
-    Uniform,
-    Unit,
-    Other,
 }
 
 pub(super) struct ExprEmit<'a> {
@@ -46,11 +31,6 @@ pub(super) struct ExprEmit<'a> {
 /// The type in which loop IR holds an element: i64 is `index`.
 pub(super) fn scalar_type(dt: DType) -> LoopType {
     if dt == DType::I64 { LoopType::Index } else { LoopType::Scalar(dt) }
-}
-
-/// Element types that fit a 128-bit vector four at a time.
-fn vectorable(dt: DType) -> bool {
-    matches!(dt, DType::F32 | DType::I32 | DType::U32)
 }
 
 impl<'a> ExprEmit<'a> {
@@ -178,10 +158,7 @@ impl<'a> ExprEmit<'a> {
         match v {
             Val::Uniform(v) => vec![*v; self.count() as usize],
             Val::Lanes(l) => l.clone(),
-            Val::Vector(v) => {
-                let t = scalar_type(e.ty(*v).dtype());
-                (0..self.count()).map(|lane| e.op(Op::Extract { lane }, &[*v], t)).collect()
-            }
+            Val::Vector(v) => lanes(e, *v),
         }
     }
 
@@ -201,8 +178,7 @@ impl<'a> ExprEmit<'a> {
     }
 
     fn stride(&self, e: &Emit, at: &Dim) -> Stride {
-        let Some(l) = self.lanes else { return Stride::Uniform };
-        lane_stride(e, at, l)
+        self.lanes.map_or(Stride::Uniform, |l| l.stride(at, &e.ranges))
     }
 
     fn load(&mut self, e: &mut Emit, operand: usize, index: &[Index]) -> Val {
@@ -401,32 +377,6 @@ impl<'a> ExprEmit<'a> {
     }
 }
 
-/// How `at` moves with the lanes.
-fn lane_stride(e: &Emit, at: &Dim, l: &Lanes) -> Stride {
-    if !at.uses(&l.axis) {
-        return Stride::Uniform;
-    }
-    if let Some((a, _)) = at.linear_in(&l.axis) {
-        return if a.is(1) { Stride::Unit } else { Stride::Other };
-    }
-    if !l.aligned {
-        return Stride::Other;
-    }
-    // With the axis as count*q + lane, divisions may turn out not to move within a vector.
-    let (q, lane) = (Sym::new("$lane_q"), Sym::new("$lane_l"));
-    let mut ranges = e.ranges.clone();
-    let n = i64::from(l.count);
-    ranges.set_axis(lane.clone(), &Dim::from(n));
-    let hi = e.ranges.get(&l.axis).and_then(|r| r.hi.clone()).map(|h| h.floordiv(&Dim::from(n)));
-    ranges.set(q.clone(), 0, hi);
-    let split = at.subst(&|s| (*s == l.axis).then(|| Dim::from(&q) * n + Dim::from(&lane)));
-    match ranges.simplify(&split).linear_in(&lane) {
-        Some((a, _)) if a.is(1) => Stride::Unit,
-        Some((a, _)) if a.is(0) => Stride::Uniform,
-        _ => Stride::Other,
-    }
-}
-
 /// Scalars into the lanes of a vector.
 pub(super) fn join(e: &mut Emit, lanes: &[Value]) -> Value {
     let dt = lanes.first().map_or(DType::F32, |v| e.ty(*v).dtype());
@@ -436,6 +386,17 @@ pub(super) fn join(e: &mut Emit, lanes: &[Value]) -> Value {
         v = e.op(Op::Insert { lane: k as u32 }, &[v, *s], t);
     }
     v
+}
+
+/// The lanes of a vector.
+pub(super) fn lanes(e: &mut Emit, v: Value) -> Vec<Value> {
+    let t = e.ty(v);
+    (0..t.lanes()).map(|lane| e.op(Op::Extract { lane }, &[v], scalar_type(t.dtype()))).collect()
+}
+
+/// All lanes of a vector in one.
+pub(super) fn combined(e: &mut Emit, v: Value, f: Binary) -> Value {
+    lanes(e, v).into_iter().reduce(|a, b| e.binary(f, a, b)).unwrap_or(v)
 }
 
 /// Stores `v` at `at` (an offset dim over the lanes' axis).
@@ -450,7 +411,7 @@ pub(super) fn store(e: &mut Emit, ptr: Value, at: &Dim, v: &Val, x: &ExprEmit<'_
         Val::Uniform(v) | Val::Vector(v) => e.ty(*v).dtype(),
         Val::Lanes(l) => e.ty(l[0]).dtype(),
     };
-    if matches!(lane_stride(e, at, l), Stride::Unit) && vectorable(dt) {
+    if l.stride(at, &e.ranges) == Stride::Unit && vectorable(dt) {
         let o = e.dim(at);
         let v = x.vector(e, v);
         return e.store(ptr, o, v);

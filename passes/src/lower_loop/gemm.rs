@@ -9,8 +9,9 @@
 //! ```
 
 use super::emit::Emit;
-use super::expr::{ExprEmit, Lanes, Val, store};
+use super::expr::{ExprEmit, Val, store};
 use super::flat::{FlatOp, flatten, unflatten};
+use super::lanes::Lanes;
 use super::{Region, define_axes, grid_sym, stage};
 use crate::schedule::contraction::{Contraction, contraction, depth_stride, drop_ones, extent, flat_groups};
 use odc_ir::core::{Binary, DType, Dim, Range, Ranges, Scalar, Sym, Value};

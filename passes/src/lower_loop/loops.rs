@@ -2,8 +2,9 @@
 //! that its result is contiguous in, or, for reductions of whole rows, along the reduced axis.
 
 use super::emit::Emit;
-use super::expr::{ExprEmit, Lanes, Val, scalar_type, store};
+use super::expr::{ExprEmit, Val, combined, scalar_type, store};
 use super::flat::FlatOp;
+use super::lanes::{self, Lanes};
 use odc_ir::core::{Binary, DType, Dim, Range, Scalar, Sym, Value};
 use odc_ir::loops::{LoopKind, LoopType, Op};
 use odc_ir::tensor::{Axes, ReduceKind};
@@ -24,6 +25,8 @@ pub(super) struct Stage {
     pub result: Value,
     /// May elements be computed several at a time?
     pub vectors: bool,
+    /// On a GPU: may aligned groups of them?
+    pub groups: bool,
 }
 
 impl Stage {
@@ -122,6 +125,9 @@ impl Stage {
         if kind.is_arg() {
             return self.arg_reduce(e, kind);
         }
+        if let Some(l) = self.groups_of_terms(e).filter(|_| lanes.is_none()) {
+            return self.grouped(e, kind, &l);
+        }
         if let Some(v) = self.unrolled(e, kind, lanes) {
             return v;
         }
@@ -212,6 +218,26 @@ impl Stage {
         let fixed = |d: &Dim| !d.uses(s);
         let ok = offsets.iter().all(|d| unit(d) || fixed(d)) && offsets.iter().any(unit);
         ok.then(|| Lanes { axis: s.clone(), count: 4, aligned: true })
+    }
+
+    /// Terms that are read in groups, if the schedule wants any.
+    pub(super) fn groups_of_terms(&self, e: &Emit) -> Option<Lanes> {
+        lanes::terms(&self.op, &e.ranges).filter(|_| self.groups)
+    }
+
+    /// A reduction by groups along its last axis.
+    fn grouped(&self, e: &mut Emit, kind: ReduceKind, l: &Lanes) -> Val {
+        let ty = LoopType::Vector(self.op.body.result_dtype(), l.count);
+        let Some(((sym, extent), outer)) = self.op.raxes.split_last() else { return self.reduce(e, kind, None) };
+        let init = e.constant(neutral(kind, ty.dtype()), ty);
+        let out = self.rnest(e, outer, &[init], &mut |s, e, carried| {
+            let (zero, end) = (e.index(0), e.dim(extent));
+            let range = Range { lo: Dim::ZERO, hi: Some(extent - 1) };
+            e.for_loop(LoopKind::Serial, sym, (zero, end, i64::from(l.count)), range, carried, &mut |e, carried| {
+                vec![s.combine_body(e, kind, Some(l), &Val::Vector(carried[0]), ty)]
+            })
+        });
+        Val::Uniform(combined(e, out[0], combine(kind)))
     }
 
     /// A reduction vectorised along its last axis: some independent vectors, then single vectors, then single elements.

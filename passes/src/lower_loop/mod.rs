@@ -6,6 +6,7 @@ mod expr;
 pub(crate) mod flat;
 mod gemm;
 mod gpu;
+pub(crate) mod lanes;
 mod loops;
 mod opaque;
 mod scatter;
@@ -115,6 +116,9 @@ fn lower_dispatch(
     let grid = grid.ok_or_else(|| fail("its region does not fit its schedule"))?;
     let grid = e.reveal(&grid);
     let (mut kernel, dims, scratch_bytes) = e.finish();
+    if gpu {
+        crate::gpu::align(&mut kernel, &dims);
+    }
     kernel.name = kernel_name(block, schedule);
     Ok(Kernel { func: kernel, dims, grid, grain: schedule.grain.clone(), scratch_bytes, note: note(block, func, schedule) })
 }
@@ -181,7 +185,7 @@ fn lower_loops(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
     for op in ops {
         let pointers = region.source_pointers(&op)?;
         let result = region.pointer(op.result)?;
-        stages.push(Stage { op, pointers, result, vectors: true });
+        stages.push(Stage { op, pointers, result, vectors: true, groups: false });
     }
     // The first inner axis may be cut into blocks, one a grid item.
     let block = region.schedule.block.first().copied().unwrap_or(0);

@@ -103,6 +103,7 @@ impl Opaque {
     pub fn contraction(&mut self, c: &mut Contraction) {
         self.side(&mut c.lhs);
         self.side(&mut c.rhs);
+        c.store = self.hide(&c.store);
         for axes in [&mut c.batch, &mut c.m, &mut c.n, &mut c.k] {
             self.axes(axes);
         }

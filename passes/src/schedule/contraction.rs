@@ -2,6 +2,7 @@
 //! as what. A convolution is one too: its columns are the output's pixels, its depth is channels times window.
 
 use crate::lower_loop::flat::{dims_of, offset, unflatten};
+use crate::lower_loop::lanes::{GROUP, Lanes, Stride};
 use odc_ir::core::{Binary, DType, Dim, Ranges, Scalar, Sym, TensorType, Value};
 use odc_ir::tensor::{Axes, Expr, ExprId, Op, Operation, Program, ReduceKind};
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ pub(crate) struct Contraction {
     pub m: Axes,
     pub n: Axes,
     pub k: Axes,
+    /// Row-major offset of the result.
+    pub store: Dim,
 }
 
 /// Axes of one iteration stand at 0.
@@ -93,7 +96,8 @@ fn read(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, st
     if n.is_empty() {
         return None;
     }
-    Some(Contraction { lhs, rhs, batch, m, n, k })
+    let store = drop_ones(&to, &op.op);
+    Some(Contraction { lhs, rhs, batch, m, n, k, store })
 }
 
 /// A load (of half floats and bytes too, if they are widened), or one that is zero outside.
@@ -133,6 +137,10 @@ impl Contraction {
     pub fn factors(&self) -> Option<DType> {
         (self.lhs.dtype == self.rhs.dtype).then_some(self.lhs.dtype)
     }
+    /// Do four neighbouring columns, from a multiple of four on, always lie in one aligned group of the result?
+    pub fn stored_in_groups(&self, ranges: &Ranges) -> bool {
+        in_groups(&self.store, DType::F32, &self.n, ranges)
+    }
 }
 
 impl Side {
@@ -142,10 +150,27 @@ impl Side {
         let unit = |axes: &Axes| axes.last().is_some_and(|(s, _)| at.linear_in(s).is_some_and(|(step, _)| step.is(1)));
         unit(k) && !unit(own)
     }
+    /// Do four neighbours, along the depth if it runs that way and else along its own rows or columns, always lie in one aligned group?
+    pub fn grouped(&self, k: &Axes, own: &Axes, ranges: &Ranges) -> bool {
+        let along = if self.runs_deep(k, own, ranges) { k } else { own };
+        self.inside.is_empty() && self.dtype == DType::F32 && in_groups(&self.offset, self.dtype, along, ranges)
+    }
     /// Offsets move by one stride along the flat depth, and nothing is padded.
     pub fn direct(&self, k: &Axes, ranges: &Ranges) -> bool {
         self.inside.is_empty() && depth_stride(&self.offset, k, ranges).is_some()
     }
+}
+
+/// Along the flat counter of `axes`, is `at` made of aligned groups of four?
+fn in_groups(at: &Dim, dtype: DType, axes: &Axes, ranges: &Ranges) -> bool {
+    let (flat, total) = (Sym::new("$flat"), extent(axes));
+    if total.as_const().is_none_or(|n| n == 0 || n % GROUP != 0) {
+        return false;
+    }
+    let mut ranges = ranges.with_axes(axes.iter().map(|(s, n)| (s, n)));
+    ranges.set_axis(flat.clone(), &total);
+    let at = flat_groups(at, &[(axes, Dim::from(&flat))], &ranges);
+    Lanes::group(&flat).grouped(&at, dtype, &ranges) == Some(Stride::Unit)
 }
 
 /// The distance between neighbours along the flat depth, if it is one.

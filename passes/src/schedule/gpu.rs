@@ -4,6 +4,8 @@
 use super::contraction::{Contraction, contraction_any, extent};
 use super::{hint, rows_depth};
 use crate::Gpu;
+use crate::lower_loop::flat::{FlatOp, flatten};
+use crate::lower_loop::lanes::{self, GROUP};
 use odc_ir::core::{DType, Dim, Ranges, Sym, Symbol, TensorType, Value};
 use odc_ir::tensor::{Block, Func, Intrinsic, Op, Operation, Schedule, Template};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,13 +32,13 @@ pub(super) fn choose(func: &Func, block: &Block, ranges: &Ranges, symbols: &BTre
             Op::Scatter { .. } => Schedule::loops(0, 1),
             Op::Reduce { axes, raxes, kind, .. } if !kind.is_arg() => {
                 let (elements, terms) = (size(&extent(axes)), size(&extent(raxes)));
-                if terms >= LONG && elements < i64::from(gpu.busy) { by_rows(axes.len(), terms, gpu) } else { each(gpu) }
+                let together = terms >= LONG && elements < i64::from(gpu.busy);
+                if together { by_rows(block, axes.len(), &types, ranges, &size, gpu) } else { each(op, &types, ranges, &size, gpu) }
             }
-            _ => each(gpu),
+            _ => each(op, &types, ranges, &size, gpu),
         };
     }
-    let longest = block.ops.iter().map(|o| row_work(o, &size)).max().unwrap_or(1);
-    by_rows(rows_depth(&block.ops), longest, gpu)
+    by_rows(block, rows_depth(&block.ops), &types, ranges, &size, gpu)
 }
 
 /// Rows between stages for which a workgroup's shared memory has no room, or whose size is not known: they become results, and so lie in
@@ -72,30 +74,57 @@ pub(crate) fn unfit(rows: impl Iterator<Item = Value>, depth: usize, ty: &dyn Fn
     out
 }
 
-/// Elements of a stage, or terms of its reductions.
-fn row_work(op: &Operation, size: &dyn Fn(&Dim) -> i64) -> i64 {
-    match &op.op {
+/// What an invocation may take at a time, of a stage's elements or of its reductions' terms, and how many of these there are.
+fn row_work(op: &Operation, flat: Option<FlatOp>, depth: usize, ranges: &Ranges, size: &dyn Fn(&Dim) -> i64) -> (u32, i64) {
+    let work = match &op.op {
         Op::Map { axes, .. } => axes.last().map_or(1, |(_, n)| size(n)),
         Op::Reduce { raxes, .. } => size(&extent(raxes)),
         Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => 1,
-    }
+    };
+    let group = |f: FlatOp| {
+        let inner = f.axes.iter().skip(depth).cloned().collect();
+        lanes::terms(&f, ranges).or_else(|| lanes::results(&f, &inner, ranges))
+    };
+    let lanes = flat.and_then(group).map_or(1, |l| l.count);
+    (lanes, work / i64::from(lanes))
 }
 
-/// One invocation an element.
-fn each(gpu: &Gpu) -> Schedule {
-    let mut s = Schedule::loops(0, 1);
+/// One invocation an element; a group of elements if these can be read and stored as one, and still keep the device busy.
+fn each(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, size: &dyn Fn(&Dim) -> i64, gpu: &Gpu) -> Schedule {
+    let groups = || {
+        let mut flat = flatten(op, types, ranges, &[], 0)?;
+        flat.collapse(0);
+        let many = size(&extent(&flat.axes)) / GROUP >= i64::from(gpu.busy);
+        lanes::results(&flat, &flat.axes, ranges).filter(|_| many)
+    };
+    let mut s = Schedule::loops(0, groups().map_or(1, |l| l.count));
     s.local = vec![WIDTH.min(i64::from(gpu.invocations))];
     s
 }
 
-/// One workgroup a row, wide enough for its longest stage.
-fn by_rows(depth: usize, work: i64, gpu: &Gpu) -> Schedule {
+/// One workgroup a row, wide enough for its longest stage; elements in groups where a stage has them.
+fn by_rows(
+    block: &Block,
+    depth: usize,
+    types: &dyn Fn(Value) -> TensorType,
+    ranges: &Ranges,
+    size: &dyn Fn(&Dim) -> i64,
+    gpu: &Gpu,
+) -> Schedule {
+    let rows: Vec<Value> = block.ops.iter().flat_map(|o| o.results.clone()).filter(|r| !block.yields.contains(r)).collect();
+    let stage = |op: &Operation| {
+        let mut flat = flatten(op, types, ranges, &rows, depth);
+        flat.iter_mut().for_each(|f| f.collapse(depth));
+        row_work(op, flat, depth, ranges, size)
+    };
+    let stages: Vec<(u32, i64)> = block.ops.iter().map(stage).collect();
+    let work = stages.iter().map(|(_, work)| *work).max().unwrap_or(1);
     let most = i64::from(gpu.invocations).min(256);
     let mut width = 32.min(most);
     while width < most && width * 4 <= work {
         width *= 2;
     }
-    let mut s = Schedule::loops(depth, 1);
+    let mut s = Schedule::loops(depth, stages.iter().map(|(lanes, _)| *lanes).max().unwrap_or(1));
     s.template = Template::Rows;
     s.local = vec![power_below(width)];
     s.subgroup = gpu.subgroups;
@@ -169,6 +198,7 @@ fn dot(c: &Contraction, ranges: &Ranges, size: &dyn Fn(&Dim) -> i64, gpu: &Gpu) 
     *depth = 32;
     let even = [0, 1].iter().all(|k| s.block.get(*k).is_some_and(|b| (b * 8) % local == 0));
     s.intrinsic = Intrinsic::Dot4;
+    s.vector = 1;
     even.then_some(s)
 }
 
@@ -185,12 +215,22 @@ fn tiled(c: &Contraction, ranges: &Ranges, size: &dyn Fn(&Dim) -> i64, gpu: &Gpu
         if n < m || k < 16 {
             return None;
         }
-        // Where the larger operand runs along the depth, so do neighbouring invocations.
-        let split = if c.rhs.runs_deep(&c.k, &c.n, ranges) { 32 } else { 8 };
-        let columns = (WIDTH.min(most) / split).max(1);
         s.template = Template::Gemv;
-        s.block = vec![columns, split.min(most)];
-        s.local = vec![columns * split.min(most)];
+        // Where the larger operand runs along the depth, so do neighbouring invocations.
+        let deep = c.rhs.runs_deep(&c.k, &c.n, ranges);
+        let groups =
+            c.rhs.grouped(&c.k, &c.n, ranges) && (!deep || c.lhs.runs_deep(&c.k, &c.m, ranges) && c.lhs.grouped(&c.k, &c.m, ranges));
+        let split = match (deep, groups) {
+            (true, false) => 32,
+            (true, true) => power_below(k / GROUP).clamp(8, 32),
+            (false, true) if n / GROUP * 8 < i64::from(gpu.busy) => 16,
+            (false, _) => 8,
+        }
+        .min(most);
+        let columns = (WIDTH.min(most) / split).max(1);
+        s.vector = if groups { GROUP as u32 } else { 1 };
+        s.block = vec![if groups && !deep { columns * GROUP } else { columns }, split];
+        s.local = vec![columns * split];
         return Some(s);
     }
     // Nothing to share between rows or columns.
@@ -209,5 +249,8 @@ fn tiled(c: &Contraction, ranges: &Ranges, size: &dyn Fn(&Dim) -> i64, gpu: &Gpu
     s.tile = tile(best).to_vec();
     s.block = vec![best[0], best[1], depth];
     s.local = vec![threads(best)];
+    if c.lhs.grouped(&c.k, &c.m, ranges) || c.rhs.grouped(&c.k, &c.n, ranges) || c.stored_in_groups(ranges) {
+        s.vector = GROUP as u32;
+    }
     Some(s)
 }

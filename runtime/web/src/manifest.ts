@@ -1,6 +1,6 @@
 // The manifest of an artifact, decoded from postcard. Mirrors runtime/format/src/manifest.rs and shape.rs field by field.
 
-import { bad } from "./error.js";
+import { bad, OdcError } from "./error.js";
 
 export type DType = "f32" | "f64" | "f16" | "bf16" | "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "bool"
   | "f8e4m3fn" | "f8e4m3fnuz" | "f8e5m2" | "f8e5m2fnuz" | "f8e8m0" | "f6e2m3" | "f6e3m2" | "f4e2m1" | "i4" | "u4" | "i2" | "u2" | "str";
@@ -125,7 +125,7 @@ export interface Manifest {
 
 const DTYPES: DType[] = ["f32", "f64", "f16", "bf16", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "bool",
   "f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0", "f6e2m3", "f6e3m2", "f4e2m1", "i4", "u4", "i2", "u2", "str"];
-const OPS: Op[] = ["const", "dim", "add", "sub", "mul", "floordiv", "ceildiv", "mod", "min", "max", "align"];
+const OPS: (Op | "said")[] = ["const", "dim", "add", "sub", "mul", "floordiv", "ceildiv", "mod", "min", "max", "align", "said"];
 const RELATIONS: Relation[] = ["at-least", "at-most", "equal", "multiple-of"];
 const KINDS: BufferRef["kind"][] = ["input", "weight", "arena", "output", "local"];
 const COMMANDS = ["dispatch", "copy", "size", "if", "else", "loop", "end"] as const;
@@ -212,6 +212,9 @@ const hash = (r: Reader): Uint8Array => r.bytes(32);
 
 function instr(r: Reader): Instr {
   const op = r.variant(OPS);
+  if (op === "said") {
+    throw new OdcError("no-target", "The data that this model is given decides a size in it, which no GPU runs. Run it with the native runtime, on a CPU.");
+  }
   return op === "const" ? { op, a: r.int(), b: 0 } : { op, a: r.uint(), b: r.uint() };
 }
 

@@ -23,6 +23,8 @@ const WANTED: &[&str] = &[
     "rows",
     "rows of one reduction",
     "rows in a result",
+    "rows in groups",
+    "gemm in groups",
     "product, softmax",
     "product, softmax, product",
     "small products",
@@ -73,10 +75,13 @@ fn forms(m: &Module, d: &Operation) -> Vec<&'static str> {
     found("gemm of several blocks", is(Template::Gemm) && large(&ops[0]));
     let epilogue = |o: &Operation| matches!(&o.op, Op::Reduce { epilogue, .. } if !epilogue.is_identity());
     found("gemm with an epilogue", is(Template::Gemm) && epilogue(&ops[0]));
-    // The depth is split over more invocations where it is contiguous.
-    let split = schedule.block.get(1).copied().unwrap_or(0);
-    found("gemv along columns", is(Template::Gemv) && split < 32);
-    found("gemv along the depth", is(Template::Gemv) && split >= 32);
+    // The depth is split over more invocations where it is contiguous; groups of columns are more columns than invocations.
+    let (split, threads) = (schedule.block.get(1).copied().unwrap_or(0), schedule.local.first().copied().unwrap_or(0));
+    let columns = is(Template::Gemv) && if schedule.vector > 1 { schedule.block[0] * split > threads } else { split < 32 };
+    found("gemv along columns", columns);
+    found("gemv along the depth", is(Template::Gemv) && !columns);
+    found("rows in groups", is(Template::Rows) && schedule.vector > 1);
+    found("gemm in groups", is(Template::Gemm) && schedule.vector > 1);
     found("rows", is(Template::Rows) && !one);
     found("rows of one reduction", is(Template::Rows) && one);
     let inside = |v| ops.iter().any(|o| o.operands.contains(v));

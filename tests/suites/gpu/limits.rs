@@ -70,6 +70,23 @@ fn weights_larger_than_a_binding() {
     assert_ne!(compiled.program().to_string(), whole.program().to_string(), "nothing was split");
 }
 
+/// A map of more values than a kernel may bind is cut in two, and the second part reads none of the first one's.
+#[test]
+fn more_values_than_buffers() {
+    for n in [8, 9, 20] {
+        let list = |f: &dyn Fn(i64) -> String| (0..n).map(f).collect::<Vec<_>>().join(", ");
+        let (params, operands) = (list(&|k| format!("%{k} \"x{k}\": f32[1, 8, 4]")), list(&|k| format!("%{k}")));
+        let text = format!(
+            r#"func @main({params}) {{
+    %{n} = concat {{axis = 0}} {operands} : f32[{n}, 8, 4]
+    yield %{n} "y"
+  }}"#
+        );
+        let m = parse("concat", &text);
+        right(&m, &compile(&m, GpuLimits::default()).unwrap_or_else(|e| panic!("{n}: {e}")), GpuLimits::default());
+    }
+}
+
 #[test]
 fn few_buffers() {
     let mut made = 0;

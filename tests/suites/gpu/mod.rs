@@ -2,6 +2,7 @@
 //! detector, the text of chosen kernels, that nothing but the model decides it, and what Tint and spirv-val say where they are installed.
 
 mod forms;
+mod groups;
 mod intrinsics;
 mod kernels;
 mod limits;

@@ -80,6 +80,25 @@ pub const MODELS: &[(&str, &str)] = &[
   }"#,
     ),
     (
+        "gemv_deep",
+        r#"func @main(%0 "x": f32[1, 512], %1 "w": f32[128, 512]) {
+    %2 = transpose {perm = [1, 0]} %1 : f32[512, 128] loc("/fc/Transpose")
+    %3 = matmul %0, %2 : f32[1, 128] loc("/fc/MatMul")
+    yield %3 "y"
+  }"#,
+    ),
+    (
+        "elementwise",
+        r#"dim n in 1..64 from "x" 0
+  const #0 : f32[1024] = ?
+  func @main(%0 "x": f32[n, 1024]) {
+    %1 = constant {value = #0} : f32[1024]
+    %2 = binary {f = mul} %0, %1 : f32[n, 1024] loc("/Mul")
+    %3 = unary {f = sigmoid} %2 : f32[n, 1024] loc("/Sigmoid")
+    yield %3 "y"
+  }"#,
+    ),
+    (
         "group_norm",
         r#"const #0 : f32[32] = ?
   const #1 : f32[32] = ?

@@ -13,8 +13,10 @@
 
 use super::super::Region;
 use super::super::emit::Emit;
+use super::super::expr::{join, lanes};
+use super::super::lanes::GROUP;
 use super::coop::Matrices;
-use super::{Product, below, define_axes, grid_sym, guarded, local, name, shared, width, workgroups};
+use super::{F32X4, Product, below, define_axes, grid_sym, guarded, local, name, shared, width, workgroups};
 use crate::schedule::contraction::{Side, extent, flat_groups};
 use crate::schedule::gpu::matrix_line;
 use odc_ir::core::{Binary, DType, Dim, Range, Scalar, Sym, Value};
@@ -34,6 +36,10 @@ pub(super) struct Gemm<'a> {
     pub block: [i64; 3],
     pub width: i64,
     intrinsic: Intrinsic,
+    /// May neighbours be loaded in groups?
+    groups: bool,
+    /// Are the columns of a register tile neighbours, a vector of sums a row? Else they lie far apart, so that invocations store neighbours.
+    wide: bool,
 }
 
 /// One operand's tile.
@@ -47,6 +53,8 @@ pub(super) struct Tile<'a> {
     block: i64,
     /// Do neighbouring invocations fill it along the depth?
     deep: bool,
+    /// Neighbours that an invocation loads at once.
+    group: i64,
     pub layout: Layout,
 }
 
@@ -79,12 +87,37 @@ impl Layout {
     }
 }
 
+impl Tile<'_> {
+    /// The factors at rows or columns of the block and a depth.
+    fn factors(&self, e: &mut Emit, along: &[Dim], kk: &Sym) -> Vec<Value> {
+        let ty = LoopType::Scalar(self.layout.dtype);
+        let place = |x: &Dim| self.layout.place(x, &Dim::from(kk));
+        along.iter().map(|x| e.dim(&place(x))).collect::<Vec<_>>().into_iter().map(|o| e.load(self.array, o, ty)).collect()
+    }
+    /// The same at neighbours, as one vector.
+    fn vector(&self, e: &mut Emit, along: &[Dim], kk: &Sym) -> Value {
+        // Lines of a tile that is filled along the depth start anywhere.
+        match along.first().filter(|_| !self.deep) {
+            Some(first) => {
+                let o = e.dim(&self.layout.place(first, &Dim::from(kk)));
+                e.load(self.array, o, F32X4)
+            }
+            None => {
+                let scalars = self.factors(e, along, kk);
+                join(e, &scalars)
+            }
+        }
+    }
+}
+
 pub(super) fn lower(e: &mut Emit, region: &Region<'_>) -> Option<Dim> {
     let p = Product::new(e, region)?;
     let s = region.schedule;
     let (tile, block) = (<[i64; 2]>::try_from(s.tile.clone()).ok()?, <[i64; 3]>::try_from(s.block.clone()).ok()?);
     let (rows, columns, depth) = (extent(&p.c.m), extent(&p.c.n), extent(&p.c.k));
-    let g = Gemm { p, rows, columns, depth, tile, block, width: width(region)?, intrinsic: s.intrinsic };
+    let groups = i64::from(s.vector) == GROUP && s.intrinsic == Intrinsic::None;
+    let wide = groups && tile[1] == GROUP && p.c.stored_in_groups(&e.ranges);
+    let g = Gemm { p, rows, columns, depth, tile, block, width: width(region)?, intrinsic: s.intrinsic, groups, wide };
     let tiles = (block[0] / tile[0]) * (block[1] / tile[1]);
     let (holders, per) = match g.intrinsic {
         Intrinsic::None => (tiles, 1),
@@ -107,8 +140,10 @@ impl Gemm<'_> {
             let side: &Side = side;
             let deep = side.runs_deep(&c.k, axes, &e.ranges);
             let layout = Layout::new(self.intrinsic, side.dtype, block, bk, deep);
+            let whole = (block * bk / GROUP) % self.width == 0 && (block % GROUP, bk % GROUP) == (0, 0);
+            let group = if self.groups && whole && side.grouped(&c.k, axes, &e.ranges) { GROUP } else { 1 };
             let array = shared(e, layout.dtype, layout.stride * if layout.lines { block } else { bk })?;
-            Some(Tile { side, array, axes, base: Dim::sym(sym) * block, total, block, deep, layout })
+            Some(Tile { side, array, axes, base: Dim::sym(sym) * block, total, block, deep, group, layout })
         };
         let lhs = tile(e, (&c.lhs, &c.m, &self.rows), "$mb", bm)?;
         let rhs = tile(e, (&c.rhs, &c.n, &self.columns), "$nb", bn)?;
@@ -124,7 +159,7 @@ impl Gemm<'_> {
         Some(grid)
     }
 
-    /// What one invocation does: columns lie `threads` apart, so that neighbours store neighbours.
+    /// What one invocation does.
     fn block(&self, e: &mut Emit, lhs: &Tile<'_>, rhs: &Tile<'_>) {
         let ([bm, bn, bk], [tm, tn]) = (self.block, self.tile);
         let threads = bn / tn;
@@ -132,28 +167,41 @@ impl Gemm<'_> {
         let row = name(e, "$ty", &local().floordiv(&Dim::from(threads)), &Dim::from(bm / tm));
         let (multiply, zero, acc) = match self.intrinsic {
             Intrinsic::Dot4 => (Op::Dot4 { signed: lhs.side.dtype == DType::I8 }, Scalar::Int(0), LoopType::Scalar(DType::I32)),
+            Intrinsic::None | Intrinsic::Coop(_) if self.wide => (Op::Fma {}, Scalar::Float(0.0), F32X4),
             Intrinsic::None | Intrinsic::Coop(_) => (Op::Fma {}, Scalar::Float(0.0), LoopType::Scalar(DType::F32)),
         };
+        // Sums of a row of the tile: one of each column, or a vector.
+        let (sums, columns): (i64, Vec<Dim>) = match self.wide {
+            true => (1, (0..tn).map(|j| &column * tn + j).collect()),
+            false => (tn, (0..tn).map(|j| &column + j * threads).collect()),
+        };
         let zero = e.constant(zero, acc);
-        let inits = vec![zero; (tm * tn) as usize];
+        let inits = vec![zero; (tm * sums) as usize];
         let range = |n: i64| Range { lo: Dim::ZERO, hi: Some(Dim::from(n - 1)) };
         let accs = self.depths(e, lhs, rhs, &inits, &mut |e, accs| {
             let steps = bk / lhs.layout.per;
             let (start, end) = (e.index(0), e.index(steps));
             let kk = Sym::new("$kk");
             e.for_loop(LoopKind::Serial, &kk, (start, end, 1), range(steps), accs, &mut |e, accs| {
-                let at = |e: &mut Emit, t: &Tile<'_>, along: &Dim| {
-                    let o = e.dim(&t.layout.place(along, &Dim::from(&kk)));
-                    e.load(t.array, o, LoopType::Scalar(t.layout.dtype))
+                let rows: Vec<Dim> = (0..tm).map(|i| &row * tm + i).collect();
+                let mut x = if tm == GROUP && lhs.group > 1 && !lhs.deep {
+                    let v = lhs.vector(e, &rows, &kk);
+                    lanes(e, v)
+                } else {
+                    lhs.factors(e, &rows, &kk)
                 };
-                let x: Vec<Value> = (0..tm).map(|i| at(e, lhs, &(&row * tm + i))).collect();
-                let y: Vec<Value> = (0..tn).map(|j| at(e, rhs, &(&column + j * threads))).collect();
-                (0..(tm * tn) as usize).map(|k| e.op(multiply.clone(), &[x[k / tn as usize], y[k % tn as usize], accs[k]], acc)).collect()
+                let y = if self.wide { vec![rhs.vector(e, &columns, &kk)] } else { rhs.factors(e, &columns, &kk) };
+                if self.wide {
+                    x = x.into_iter().map(|x| e.op(Op::Splat {}, &[x], acc)).collect();
+                }
+                (0..(tm * sums) as usize)
+                    .map(|k| e.op(multiply.clone(), &[x[k / sums as usize], y[k % sums as usize], accs[k]], acc))
+                    .collect()
             })
         });
         for (k, acc) in accs.iter().enumerate() {
-            let (i, j) = (k as i64 / tn, k as i64 % tn);
-            self.store(e, &(&lhs.base + &row * tm + i), &(&rhs.base + &column + j * threads), &mut |_| *acc);
+            let (i, j) = (k as i64 / sums, k % sums as usize);
+            self.store(e, &(&lhs.base + &row * tm + i), &(&rhs.base + &columns[j]), &mut |_| *acc);
         }
     }
 
@@ -191,16 +239,16 @@ impl Gemm<'_> {
 
     /// One operand's tile for this step of the depth. Neighbouring invocations read along the operand's contiguous direction.
     fn fill(&self, e: &mut Emit, t: &Tile<'_>) {
-        let steps = t.block * self.block[2] / t.layout.per / self.width;
+        let steps = t.block * self.block[2] / t.layout.per / t.group / self.width;
         let (start, end) = (e.index(0), e.index(steps));
         let range = Range { lo: Dim::ZERO, hi: Some(Dim::from(steps - 1)) };
         e.for_loop(LoopKind::Serial, &Sym::new("$step"), (start, end, 1), range, &[], &mut |e, _| {
-            self.fill_one(e, t, &(local() + Dim::sym("$step") * self.width));
+            self.fill_one(e, t, &((local() + Dim::sym("$step") * self.width) * t.group));
             vec![]
         });
     }
 
-    /// Element `at` of a tile.
+    /// Element `at` of a tile, or the group from there on.
     fn fill_one(&self, e: &mut Emit, t: &Tile<'_>, at: &Dim) {
         let deep = Dim::from(self.block[2] / t.layout.per);
         let (along, inner) = if t.deep {
@@ -214,8 +262,15 @@ impl Gemm<'_> {
             1 => self.factor(e, t, &along, &inner, t.layout.dtype),
             _ => self.word(e, t, &along, &inner),
         };
-        let to = e.dim(&t.layout.place(&along, &inner));
-        e.store(t.array, to, v);
+        if !(t.deep && t.group > 1) {
+            let to = e.dim(&t.layout.place(&along, &inner));
+            return e.store(t.array, to, v);
+        }
+        // Neighbours along the depth lie in lines of their own.
+        for (lane, x) in (0i64..).zip(lanes(e, v)) {
+            let to = e.dim(&t.layout.place(&along, &(&inner + lane)));
+            e.store(t.array, to, x);
+        }
     }
 
     /// The tests that row or column `along` of the block and depth `k` exist, and the row or column.
@@ -226,14 +281,14 @@ impl Gemm<'_> {
         (tests, name(e, "$x", &x, t.total))
     }
 
-    /// The factor at a row or column and a depth of the block.
+    /// The factor at a row or column and a depth of the block, or the group from there on.
     fn factor(&self, e: &mut Emit, t: &Tile<'_>, along: &Dim, inner: &Dim, wanted: DType) -> Value {
         let k = Dim::sym("$kb") + inner;
         let (tests, x) = self.inside(e, t, along, &k);
         let k = name(e, "$k", &k, &self.depth);
         let ranges = e.ranges.clone();
         let place = |d: &Dim| flat_groups(d, &[(t.axes, x.clone()), (&self.p.c.k, k.clone())], &ranges);
-        self.p.factor_as(e, t.side, &place, &tests, wanted)
+        if t.group > 1 { self.p.group(e, t.side, &place, &tests) } else { self.p.factor_as(e, t.side, &place, &tests, wanted) }
     }
 
     /// Four bytes from four times this depth on: one load where they lie in one word, else put together.

@@ -9,9 +9,9 @@ mod map;
 mod rows;
 
 use super::emit::Emit;
-use super::expr::scalar_type;
 use super::expr::{ExprEmit, Val, store};
 use super::flat::{FlatOp, flatten, unflatten};
+use super::lanes::{GROUP, Lanes};
 use super::{Region, define_axes, grid_sym, scatter};
 use crate::schedule::contraction::{Contraction, Side, contraction_any, drop_ones};
 use odc_ir::core::{Binary, DType, Dim, Range, Scalar, Sym, Value};
@@ -69,10 +69,9 @@ fn below(e: &mut Emit, sym: &str, d: &Dim, n: &Dim, step: i64) -> Option<(Dim, D
     (!even).then(|| (name(e, sym, d, &Dim::from(i64::from(i32::MAX))), n.clone()))
 }
 
-/// The combination of `parts` values of an array, a power of two: halves meet until one is left, in the place of part 0. This
+/// The combination of `parts` values (of type `ty`) of an array, a power of two: halves meet until one is left, in the place of part 0. This
 /// invocation holds part `part`; `place` says where a part lies.
-fn halve(e: &mut Emit, array: Value, part: &Dim, parts: i64, place: &dyn Fn(&Dim) -> Dim, f: Binary) {
-    let ty = scalar_type(e.ty(array).dtype());
+fn halve(e: &mut Emit, array: Value, ty: LoopType, part: &Dim, parts: i64, place: &dyn Fn(&Dim) -> Dim, f: Binary) {
     let mine = e.dim(&place(part));
     let mut half = parts / 2;
     while half > 0 {
@@ -136,6 +135,8 @@ fn shared(e: &mut Emit, dtype: DType, len: i64) -> Option<Value> {
     Some(e.op(Op::Shared { dtype, len }, &[], LoopType::Ptr(dtype, Space::Workgroup)))
 }
 
+const F32X4: LoopType = LoopType::Vector(DType::F32, GROUP as u32);
+
 /// A dispatch that is one contraction.
 struct Product<'a> {
     c: Contraction,
@@ -183,17 +184,31 @@ impl<'a> Product<'a> {
         e.if_else(c, &[ty], &mut |e| vec![load(e)], &mut |_| vec![zero])[0]
     }
 
-    /// Epilogue and store of the sum `acc` at flat `row` and `column`.
+    /// Four neighbouring factors of `side`, from the axes' present values on; zero where `below` says so.
+    fn group(&self, e: &mut Emit, side: &Side, at: &dyn Fn(&Dim) -> Dim, below: &[(Dim, Dim)]) -> Value {
+        let (pointer, offset) = (self.pointer(side), at(&side.offset));
+        let load = |e: &mut Emit| {
+            let o = e.dim(&offset);
+            e.load(pointer, o, F32X4)
+        };
+        let Some(c) = condition(e, below, &[]) else { return load(e) };
+        let zero = e.constant(Scalar::Float(0.0), F32X4);
+        e.if_else(c, &[F32X4], &mut |e| vec![load(e)], &mut |_| vec![zero])[0]
+    }
+
+    /// Epilogue and store of the sum `acc` at flat `row` and `column`; of four sums beside each other, if it is a vector and `column` a symbol.
     fn finish(&self, e: &mut Emit, row: &Dim, column: &Dim, acc: Value) {
         let mut map = unflatten(&self.c.m, row).0;
         map.extend(unflatten(&self.c.n, column).0);
+        let lanes = column.as_sym().filter(|_| e.ty(acc).lanes() > 1).map(Lanes::group);
         let ranges = e.ranges.clone();
         let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| map.get(s).cloned()));
         let program = self.op.epilogue.map_dims(&dims);
-        let wanted = self.op.body.result_dtype();
-        let acc = if wanted == e.ty(acc).dtype() { acc } else { e.op(Op::Cast {}, &[acc], LoopType::Scalar(wanted)) };
+        let wanted = e.ty(acc).with_dtype(self.op.body.result_dtype());
+        let acc = if wanted == e.ty(acc) { acc } else { e.op(Op::Cast {}, &[acc], wanted) };
         let pointers: Vec<Value> = self.op.sources.iter().filter_map(|s| self.region.pointer(s.value)).collect();
-        let mut x = ExprEmit::new(&program, &self.op.sources, &pointers, None, Some(Val::Uniform(acc)));
+        let acc = if lanes.is_some() { Val::Vector(acc) } else { Val::Uniform(acc) };
+        let mut x = ExprEmit::new(&program, &self.op.sources, &pointers, lanes.as_ref(), Some(acc));
         if let (Some(v), Some(to)) = (x.root(e), self.region.pointer(self.op.result)) {
             store(e, to, &dims(&self.op.store), &v, &x);
         }

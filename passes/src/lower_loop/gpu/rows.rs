@@ -4,8 +4,9 @@
 
 use super::super::Region;
 use super::super::emit::Emit;
-use super::super::expr::{ExprEmit, Val, scalar_type, store};
+use super::super::expr::{ExprEmit, Val, combined, scalar_type, store};
 use super::super::flat::flatten;
+use super::super::lanes;
 use super::super::loops::{Stage, combine, combine_program, neutral};
 use super::{define_axes, grid_sym, guarded, halve, local, name, shared, width, workgroups};
 use crate::schedule::contraction::extent;
@@ -39,6 +40,7 @@ pub(super) fn lower(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
         let p = shared(e, t.dtype, row)?;
         region.pointers.push((v, p));
     }
+    let groups = region.schedule.vector > 1;
     let mut stages = vec![];
     let mut partial = Partial::new();
     for op in ops {
@@ -48,7 +50,7 @@ pub(super) fn lower(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
             let p = shared(e, dt, w)?;
             partial.insert(dt, p);
         }
-        stages.push(Stage { op, pointers, result, vectors: false });
+        stages.push(Stage { op, pointers, result, vectors: false, groups });
     }
     let grid = extent(&grid_axes);
     let subgroups = region.schedule.subgroup;
@@ -85,26 +87,32 @@ fn together(axes: &Axes, depth: usize, kind: Option<ReduceKind>) -> bool {
     kind.is_some_and(|k| !k.is_arg()) && count.as_const().is_some_and(|n| n <= TOGETHER)
 }
 
-/// The stage's elements, `w` at a time.
+/// The stage's elements, or groups of them, `w` at a time.
 fn spread(e: &mut Emit, s: &Stage, inner: &Axes, w: i64) {
     let total = extent(inner);
+    // Groups that leave some idle while others do as much as before gain nothing.
+    let many = total.as_const().is_none_or(|n| n > w);
+    let lanes = lanes::results(&s.op, inner, &e.ranges).filter(|_| s.groups && many);
+    let each_has = lanes.as_ref().map_or(1, |l| i64::from(l.count));
+    let w = w * each_has;
+    let mine = local() * each_has;
     let each = |e: &mut Emit, at: &Dim, whole: bool| {
         let tests = [(at.clone(), total.clone())];
         guarded(e, if whole { &[] } else { &tests }, &mut |e| {
             let flat = name(e, "$flat", at, &total);
             define_axes(e, inner, &flat);
-            s.element(e, None);
+            s.element(e, lanes.as_ref());
         });
     };
     let known = total.as_const();
     if known.is_some_and(|n| n <= w) {
-        return each(e, &local(), known == Some(w));
+        return each(e, &mine, known == Some(w));
     }
     let (zero, end) = (e.index(0), e.dim(&total));
     let base = Sym::new("$base");
     let range = Range { lo: Dim::ZERO, hi: Some(&total - 1) };
     e.for_loop(LoopKind::Serial, &base, (zero, end, w), range, &[], &mut |e, _| {
-        each(e, &(Dim::from(&base) + local()), known.is_some_and(|n| n % w == 0));
+        each(e, &(Dim::from(&base) + &mine), known.is_some_and(|n| n % w == 0));
         vec![]
     });
 }
@@ -125,10 +133,15 @@ fn reduce(e: &mut Emit, s: &Stage, inner: &Axes, kind: ReduceKind, w: i64, parti
     }
 }
 
-/// What one invocation reduces by itself: every `w`-th term.
+/// What one invocation reduces by itself: every `w`-th term, or group of terms.
 fn part(e: &mut Emit, s: &Stage, kind: ReduceKind, w: i64) -> Value {
     let dt = s.op.body.result_dtype();
-    let ty = scalar_type(dt);
+    let lanes = s.groups_of_terms(e);
+    let (ty, each) = match &lanes {
+        Some(l) => (LoopType::Vector(dt, l.count), i64::from(l.count)),
+        None => (scalar_type(dt), 1),
+    };
+    let w = w * each;
     let total = extent(&s.op.raxes);
     let init = e.constant(neutral(kind, dt), ty);
     let (zero, end) = (e.index(0), e.dim(&total));
@@ -136,11 +149,12 @@ fn part(e: &mut Emit, s: &Stage, kind: ReduceKind, w: i64) -> Value {
     let range = Range { lo: Dim::ZERO, hi: Some(&total - 1) };
     let whole = total.as_const().is_some_and(|n| n % w == 0);
     let out = e.for_loop(LoopKind::Serial, &base, (zero, end, w), range, &[init], &mut |e, acc| {
-        let at = Dim::from(&base) + local();
+        let at = Dim::from(&base) + local() * each;
         let mut term = |e: &mut Emit| {
             let flat = name(e, "$term", &at, &total);
             define_axes(e, &s.op.raxes, &flat);
-            vec![combine_program(e, &s.op, &s.op.body, &s.pointers, kind, None, &Val::Uniform(acc[0]), ty)]
+            let acc = if lanes.is_some() { Val::Vector(acc[0]) } else { Val::Uniform(acc[0]) };
+            vec![combine_program(e, &s.op, &s.op.body, &s.pointers, kind, lanes.as_ref(), &acc, ty)]
         };
         if whole {
             return term(e);
@@ -149,7 +163,7 @@ fn part(e: &mut Emit, s: &Stage, kind: ReduceKind, w: i64) -> Value {
         let c = e.binary(odc_ir::core::Binary::Lt, d, n);
         e.if_else(c, &[ty], &mut term, &mut |_| vec![acc[0]])
     });
-    out[0]
+    if lanes.is_some() { combined(e, out[0], combine(kind)) } else { out[0] }
 }
 
 /// The reduction of all invocations' parts, in each of them.
@@ -161,7 +175,7 @@ fn meet(e: &mut Emit, array: Value, part: Value, kind: ReduceKind, w: i64, subgr
     }
     let at = e.dim(&local());
     e.store(array, at, part);
-    halve(e, array, &local(), w, &Dim::clone, combine(kind));
+    halve(e, array, ty, &local(), w, &Dim::clone, combine(kind));
     let zero = e.index(0);
     e.load(array, zero, ty)
 }
