@@ -96,8 +96,7 @@ impl Tile<'_> {
     }
     /// The same at neighbours, as one vector.
     fn vector(&self, e: &mut Emit, along: &[Dim], kk: &Sym) -> Value {
-        // Lines of a tile that is filled along the depth start anywhere.
-        match along.first().filter(|_| !self.deep) {
+        match along.first().filter(|_| self.group > 1 && !self.deep) {
             Some(first) => {
                 let o = e.dim(&self.layout.place(first, &Dim::from(kk)));
                 e.load(self.array, o, F32X4)
