@@ -1,7 +1,7 @@
 //! Graph modules through the whole compiler and the runtime, as `odc compile` and `odc run` take models: what random modules are
 //! compared with.
 
-use odc::{OptLevel, Options};
+use odc::{AnyTarget, OptLevel, Options};
 use odc_format::DType as HostDType;
 use odc_ir::core::{DType, TensorValue};
 use odc_ir::graph;
@@ -11,10 +11,11 @@ fn text(what: &str) -> impl Fn(&dyn std::fmt::Display) -> String + '_ {
     move |e| format!("{what}: {e}")
 }
 
-/// The artifact of a graph module, optimised as `-O2` does, or as `-O0`.
-pub fn compile(m: &graph::Module, optimise: bool) -> Result<Vec<u8>, String> {
+/// The artifact of a graph module for `targets` (names with commas between them), optimised as `-O2` does, or as `-O0`.
+pub fn compile(m: &graph::Module, targets: &str, optimise: bool) -> Result<Vec<u8>, String> {
     let level = if optimise { OptLevel::O2 } else { OptLevel::O0 };
-    let options = Options { level, threads: 1, ..Options::default() };
+    let targets = targets.split(',').map(AnyTarget::parse).collect::<Result<_, _>>().map_err(|e| text(targets)(&e))?;
+    let options = Options { targets, level, threads: 1, ..Options::default() };
     let compiled = odc::compile_graph(m.clone(), &options).map_err(|e| format!("compile: {e}\n{m}"))?;
     compiled.artifact_bytes().map_err(|e| text("write")(&e))
 }
@@ -51,7 +52,14 @@ fn host(t: DType) -> HostDType {
 
 /// The results by name.
 pub fn run(session: &mut Session, inputs: &[(String, TensorValue)], types: &[DType]) -> Result<Vec<(String, TensorValue)>, String> {
-    // Bytes with the alignment of the widest element.
+    with_views(inputs, |views| {
+        let outputs = session.run(views).map_err(|e| text("run")(&e))?;
+        values(outputs.iter(), types)
+    })
+}
+
+/// The tensors as a session takes them: bytes with the alignment of the widest element.
+pub fn with_views<T>(inputs: &[(String, TensorValue)], f: impl FnOnce(&[(&str, TensorView<'_>)]) -> T) -> T {
     let mut words: Vec<Vec<u64>> = vec![];
     let mut lengths = vec![];
     for (_, v) in inputs {
@@ -66,12 +74,16 @@ pub fn run(session: &mut Session, inputs: &[(String, TensorValue)], types: &[DTy
     }
     let whole: Vec<&[u8]> = words.iter().zip(&lengths).map(|(w, n)| &TensorView::of(&[], w).data[..*n]).collect();
     let mut views = vec![];
-    for ((name, v), data) in inputs.iter().zip(&whole) {
+    for ((name, v), data) in inputs.iter().zip(whole) {
         views.push((name.as_str(), TensorView::new(host(v.dtype), &v.shape, data)));
     }
-    let outputs = session.run(&views).map_err(|e| text("run")(&e))?;
+    f(&views)
+}
+
+/// What a session gives, as values of the interpreters.
+pub fn values<'a>(outputs: impl Iterator<Item = (&'a str, TensorView<'a>)>, types: &[DType]) -> Result<Vec<(String, TensorValue)>, String> {
     let mut out = vec![];
-    for ((name, view), dtype) in outputs.iter().zip(types) {
+    for ((name, view), dtype) in outputs.zip(types) {
         if host(*dtype) != view.dtype {
             return Err(format!("`{name}` is {}, not {dtype}", view.dtype));
         }

@@ -43,17 +43,29 @@ fn every_op_is_met() {
     tidy::report(&problems);
 }
 
-/// Every family of the graph generator works on its own.
+/// Every op that random graphs draw has families, each of which works on its own; each family is some op's.
 #[test]
 fn every_family_finds_something_to_do() {
     let mut problems = vec![];
-    for (name, family) in generate::graph::FAMILIES {
-        let made = (0..200).any(|seed| {
-            let m = generate::graph::module_with(&mut Choices::from_seed(seed, 300), *family);
-            m.funcs.iter().any(|f| f.body.ops.len() > 2)
-        });
-        if !made {
-            problems.push(format!("family `{name}` never made anything"));
+    for (op, families) in generate::graph::FAMILIES {
+        for (k, family) in families.iter().enumerate() {
+            let made = (0..200).any(|seed| {
+                let m = generate::graph::module_with(&mut Choices::from_seed(seed, 300), *family);
+                m.funcs.iter().any(|f| f.body.ops.len() > 2)
+            });
+            if !made {
+                problems.push(format!("family {k} of `{op}` never made anything"));
+            }
+        }
+    }
+    let table = odc_ir::graph::Op::TABLE;
+    let is_drawn = |op: &str| table.iter().any(|row| row.mnemonic == op && row.weight > 0);
+    let drawn = |(op, _): &&(&str, _)| !is_drawn(op);
+    problems
+        .extend(generate::graph::FAMILIES.iter().filter(drawn).map(|(op, _)| format!("no random graph draws `{op}`: it weighs nothing")));
+    for row in table.iter().filter(|row| row.weight > 0) {
+        if generate::graph::FAMILIES.iter().all(|(op, _)| *op != row.mnemonic) {
+            problems.push(format!("`{0}` weighs {1}, but no family of random graphs makes it", row.mnemonic, row.weight));
         }
     }
     tidy::report(&problems);

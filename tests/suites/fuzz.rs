@@ -1,10 +1,11 @@
 //! The fuzz targets' bodies with fixed seeds, for a few seconds: so that they are right when a fuzzer calls them, and so that
 //! everyone runs them. Compiled code against the graph interpreter is the widest test of all: every stage stands in it.
 
+use odc_ir::core::DType;
 use odc_tests::choices::Choices;
 use odc_tests::fuzz;
 use odc_tests::generate;
-use odc_tests::level::AnyModule;
+use odc_tests::samples::Sample;
 
 fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut c = Choices::from_seed(seed, length);
@@ -36,18 +37,35 @@ fn without_optimisation_too() {
     graphs(false, 1000..1060);
 }
 
+/// Every operator of ONNX that has a sample, which all of the importer's table have, with a few element types.
+#[test]
+fn compiled_operators_too() {
+    let mut failed = vec![];
+    for (k, s) in Sample::all().iter().enumerate() {
+        let mut c = Choices::from_seed(k as u64, 4096);
+        let types = if s.varies() { vec![DType::F32, *c.pick(DType::ALL), *c.pick(DType::ALL)] } else { vec![DType::F32] };
+        for t in types {
+            let run = || fuzz::compare_sample(s, t, &mut c);
+            let result =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| Err(format!("{} of {t} panicked", s.op)));
+            failed.extend(result.err());
+        }
+    }
+    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n\n"));
+}
+
 #[test]
 fn damaged_text() {
     for seed in 0..300 {
         let mut c = Choices::from_seed(seed, 400);
-        let m = AnyModule::Graph(generate::graph::module(&mut c));
-        fuzz::parse_graph(&fuzz::damaged_text(&m, &mut c));
+        let text = generate::graph::module(&mut c).to_string();
+        fuzz::parse_graph(&fuzz::damaged_text(&text, &mut c));
         let mut c = Choices::from_seed(seed, 400);
-        let m = AnyModule::Tensor(generate::tensor::module(&mut c));
-        fuzz::parse_tensor(&fuzz::damaged_text(&m, &mut c));
+        let text = generate::tensor::module(&mut c).to_string();
+        fuzz::parse_tensor(&fuzz::damaged_text(&text, &mut c));
         let mut c = Choices::from_seed(seed, 400);
-        let m = AnyModule::Loop(generate::loops::module(&mut c));
-        fuzz::parse_loop(&fuzz::damaged_text(&m, &mut c));
+        let text = generate::loops::module(&mut c).to_string();
+        fuzz::parse_loop(&fuzz::damaged_text(&text, &mut c));
     }
 }
 
@@ -74,6 +92,31 @@ fn damaged_models() {
         fuzz::onnx_import(&damaged);
         fuzz::onnx_import(&bytes(seed, 300));
     }
+}
+
+/// What fuzzers found once: `fuzz/regressions/TARGET/`.
+#[test]
+fn findings_stay_fixed() {
+    let targets: [(&str, fn(&[u8])); 7] = [
+        ("onnx_import", fuzz::onnx_import),
+        ("parse_graph", fuzz::parse_graph),
+        ("parse_tensor", fuzz::parse_tensor),
+        ("parse_loop", fuzz::parse_loop),
+        ("artifact", fuzz::artifact),
+        ("shape_program", fuzz::shape_program),
+        ("differential", fuzz::differential),
+    ];
+    let folder = crate::tidy::root().join("fuzz/regressions");
+    let mut found = 0;
+    for target in std::fs::read_dir(&folder).expect("the folder is there").map(|e| e.expect("an entry").path()) {
+        let name = target.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let (_, body) = targets.iter().find(|(t, _)| *t == name).unwrap_or_else(|| panic!("there is no fuzz target {name}"));
+        for file in std::fs::read_dir(&target).expect("a folder").map(|e| e.expect("an entry").path()) {
+            body(&std::fs::read(&file).expect("a file"));
+            found += 1;
+        }
+    }
+    assert!(found > 0, "nothing in {}", folder.display());
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod metal;
 mod round_trip;
 mod snapshots;
 mod static_link;
+mod support;
 mod tidy;
 mod weights;
 

@@ -1,4 +1,4 @@
-//! Op sets as tables. `ops!` turns one row an op (mnemonic, arities, effect, attributes, doc line) into the enum, its printer,
+//! Op sets as tables. `ops!` turns one row an op (mnemonic, arities, effect and weight, attributes, doc line) into the enum, its printer,
 //! parser and arity checks. A level is a closed enum: adding a row makes the compiler list every `match` that must learn it.
 
 use super::text::{ParseError, Parser};
@@ -27,6 +27,8 @@ pub struct OpInfo {
     pub results: (usize, usize),
     pub regions: (usize, usize),
     pub effect: Effect,
+    /// How often random modules draw it: once a row unless the table says otherwise, never if 0 (then file tests have it).
+    pub weight: u32,
     pub doc: &'static str,
 }
 
@@ -52,7 +54,7 @@ pub trait Level: Clone + PartialEq + Debug + 'static {
 
 #[macro_export]
 macro_rules! ops {
-    ($($(#[doc = $doc:literal])* $name:ident $mn:literal ($olo:expr, $ohi:expr) -> ($rlo:expr, $rhi:expr) [$glo:expr, $ghi:expr] $effect:ident { $($field:ident : $ty:ty),* $(,)? })*) => {
+    ($($(#[doc = $doc:literal])* $name:ident $mn:literal ($olo:expr, $ohi:expr) -> ($rlo:expr, $rhi:expr) [$glo:expr, $ghi:expr] $effect:ident $(* $weight:literal)? { $($field:ident : $ty:ty),* $(,)? })*) => {
         #[derive(Clone, PartialEq, Debug)]
         pub enum Op { $($(#[doc = $doc])* $name { $($field: $ty),* }),* }
 
@@ -63,6 +65,7 @@ macro_rules! ops {
                 results: ($rlo, $rhi),
                 regions: ($glo, $ghi),
                 effect: $crate::core::Effect::$effect,
+                weight: 1 $(* $weight)?,
                 doc: concat!($($doc,)*),
             }),*];
             fn info(&self) -> &'static $crate::core::OpInfo {

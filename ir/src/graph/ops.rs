@@ -1,4 +1,4 @@
-//! The graph ops, one row each: mnemonic, operands, results, regions, effect, attributes. Shapes that ONNX passes as tensors are
+//! The graph ops, one row each: mnemonic, operands, results, regions, effect (and how often random graphs draw it), attributes. Shapes that ONNX passes as tensors are
 //! dims in attributes or in the result type. See `infer` for each op's typing rule and `interp` for its meaning.
 
 use crate::core::{Callee, ConstId, Dim, LoopForm};
@@ -63,18 +63,18 @@ use crate::core::MANY;
 
 ops! {
     /// A weight or literal.
-    Constant "constant" (0, 0) -> (1, 1) [0, 0] Pure { value: ConstId }
+    Constant "constant" (0, 0) -> (1, 1) [0, 0] Pure * 0 { value: ConstId }
     /// Sizes as a tensor: rank 0 (one dim) or 1; the result's element type may be any number type.
     Dims "dims" (0, 0) -> (1, 1) [0, 0] Pure { values: Vec<Dim> }
     /// A function of each element.
     Unary "unary" (1, 1) -> (1, 1) [0, 0] Pure { f: UnaryFn }
     /// A function of each pair of elements, with broadcasting.
-    Binary "binary" (2, 2) -> (1, 1) [0, 0] Pure { f: BinaryFn }
+    Binary "binary" (2, 2) -> (1, 1) [0, 0] Pure * 4 { f: BinaryFn }
     /// `condition ? a : b` with broadcasting.
     Select "select" (3, 3) -> (1, 1) [0, 0] Pure {}
     /// To the result's element type; floats to integers truncate and saturate (and wrap in less than a byte), anything to bool is `!= 0`, to
     /// floats of 8 bits and fewer to nearest even and saturating, to f8e8m0 up.
-    Cast "cast" (1, 1) -> (1, 1) [0, 0] Pure {}
+    Cast "cast" (1, 1) -> (1, 1) [0, 0] Pure * 3 {}
     /// The same bits under the result's element type, which has as many; an element's own bits, where it has fewer than a byte.
     Bitcast "bitcast" (1, 1) -> (1, 1) [0, 0] Pure {}
     /// `x < 0 ? alpha * x : x`.
@@ -84,7 +84,7 @@ ops! {
     /// `clamp(alpha * x + beta, 0, 1)`.
     HardSigmoid "hard_sigmoid" (1, 1) -> (1, 1) [0, 0] Pure { alpha: f64, beta: f64 }
     /// numpy's matmul: batch axes broadcast, rank 1 operands as a row or a column.
-    MatMul "matmul" (2, 2) -> (1, 1) [0, 0] Pure {}
+    MatMul "matmul" (2, 2) -> (1, 1) [0, 0] Pure * 5 {}
     /// Sum of products by letters: `bct,bcs->bts`; lower-case letters, one operand a term, no ellipsis.
     Einsum "einsum" (1, MANY) -> (1, 1) [0, 0] Pure { equation: String }
     /// x[n, c, spatial…] * w[o, c/group, kernel…] (+ b[o]); `pads` holds the begins, then the ends.
@@ -114,7 +114,7 @@ ops! {
     /// Broadcast to the result's shape.
     Expand "expand" (1, 1) -> (1, 1) [0, 0] Pure {}
     /// Result index `k` reads operand index `starts[k] + steps[k] * k`; one entry an axis, steps may be negative.
-    Slice "slice" (1, 1) -> (1, 1) [0, 0] Pure { starts: Vec<Dim>, steps: Vec<i64> }
+    Slice "slice" (1, 1) -> (1, 1) [0, 0] Pure * 2 { starts: Vec<Dim>, steps: Vec<i64> }
     /// Operands after each other along `axis`.
     Concat "concat" (1, MANY) -> (1, 1) [0, 0] Pure { axis: usize }
     /// x (, value: scalar): `before` elements in front of each axis, as many behind as the result's shape needs; negative crops.
@@ -142,11 +142,11 @@ ops! {
     /// boxes[b, n, (y1, x1, y2, x2)], scores[b, c, n], overlap, least (scalars): for each class the numbers of its boxes, the best first;
     /// -1 for one whose score is not above `least`, or that shares more than `overlap` (intersection over union) with a better one that is
     /// left.
-    Suppress "suppress" (4, 4) -> (1, 1) [0, 0] Pure {}
+    Suppress "suppress" (4, 4) -> (1, 1) [0, 0] Pure * 0 {}
     /// Keeps the upper (`j - i >= k`) or the lower (`j - i <= k`) triangle of the last two axes, zero elsewhere.
     Trilu "trilu" (1, 1) -> (1, 1) [0, 0] Pure { upper: bool, k: i64 }
     /// A bool, then what both functions take: the results of `then` or of `otherwise`.
-    If "if" (1, MANY) -> (1, MANY) [0, 0] Pure { then: Callee, otherwise: Callee }
+    If "if" (1, MANY) -> (1, MANY) [0, 0] Pure * 0 { then: Callee, otherwise: Callee }
     /// The body at most `trips` times: operands, parameters and results are as `form` says (see `LoopForm`).
-    Loop "loop" (0, MANY) -> (1, MANY) [0, 0] Pure { body: Callee, trips: Dim, form: LoopForm }
+    Loop "loop" (0, MANY) -> (1, MANY) [0, 0] Pure * 0 { body: Callee, trips: Dim, form: LoopForm }
 }

@@ -133,7 +133,11 @@ impl Lower<'_> {
                 let bits = self.convert(code, DType::U16);
                 Some(self.bitcast(bits, to))
             }
-            (Op::Cast {}, [x]) => from.filter(|f| f.is_storage() || to.is_storage()).map(|f| self.cast(*x, f, to)),
+            (Op::Cast {}, [x]) => {
+                let y = from.filter(|f| f.is_storage() || to.is_storage()).map(|f| self.cast(*x, f, to))?;
+                let is_index = *self.b.ty(r) == LoopType::Index;
+                Some(if is_index { self.b.op1(Op::Cast {}, &[y], LoopType::Index) } else { y })
+            }
             (Op::Bitcast {}, [x]) if !matches!(self.b.ty(*x), LoopType::Ptr(..)) => {
                 from.filter(|f| f.is_storage() || to.is_storage()).map(|f| self.reinterpret(*x, f, to))
             }

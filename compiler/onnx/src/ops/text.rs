@@ -5,7 +5,7 @@ use crate::import::call::{Call, Got, Out, operand, unsupported_use};
 use crate::import::compose::table;
 use crate::import::value::Val;
 use odc_ir::core::{DType, Dim};
-use odc_ir::graph::{BinaryFn, ReduceFn};
+use odc_ir::graph::{BinaryFn, Op, ReduceFn};
 
 pub fn tf_idf(c: &mut Call) -> Out {
     let x = c.input(0)?;
@@ -84,9 +84,11 @@ pub fn tf_idf(c: &mut Call) -> Out {
             let Some(all) = all else { continue };
             let hits = c.convert(&all, DType::F32)?;
             let hits = c.reduce(ReduceFn::Sum, &hits, &[1], false)?;
-            // To the grams' columns.
-            let spread = own.iter().flat_map(|p| (0..columns).map(move |col| f64::from(u8::from(col == *p))));
-            let hits = c.matmul(&hits, &table(DType::F32, &[count as i64, columns], spread))?;
+            // To the grams' columns: a table of as many columns would be made here, which few bytes of a file may ask for.
+            let own = table(DType::I64, &[count as i64], own.iter().map(|p| *p as f64));
+            let on = table(DType::F32, &[2], [0.0, 1.0].into_iter());
+            let spread = c.emit(Op::OneHot { axis: 1 }, &[&own, &on], DType::F32, vec![Dim::from(count as i64), Dim::from(columns)])?;
+            let hits = c.matmul(&hits, &spread)?;
             found = Some(match found {
                 Some(f) => c.add(&f, &hits)?,
                 None => hits,

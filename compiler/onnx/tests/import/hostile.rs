@@ -1,6 +1,6 @@
 //! Models that contradict themselves or ask for too much, a few of each kind: typed errors, whatever else is in them.
 
-use crate::net::{Net, attr, floats, ints, list, node};
+use crate::net::{Net, attr, floats, int, ints, list, node, text};
 use odc_onnx::proto::{AttributeProto, AttributeType, DataType, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto};
 use odc_onnx::{Code, Limits};
 
@@ -137,4 +137,13 @@ fn shapes_are_lists_and_digits_may_be_names() {
     let square = TensorProto { dims: vec![1, 2], ..ints("s", &[3, 2]) };
     assert_eq!(with("Reshape", &["6"], vec![square], vec![]).codes(), [Code::BadOperand]);
     assert_eq!(relu(&["2*3"]).params(), ["f32[d2_3]"]);
+}
+
+/// A few bytes of attributes ask for eight million columns: no table of them is made (a fuzzer's finding).
+#[test]
+fn columns_of_grams_cost_nothing() {
+    let mut attrs = vec![text("mode", "TF"), int("min_gram_length", 1), int("max_gram_length", 1), int("max_skip_count", 0)];
+    attrs.extend([list("ngram_counts", &[0]), list("ngram_indexes", &[1 << 23]), list("pool_int64s", &[7])]);
+    let n = Net::new(17).typed("x", DataType::Int64, &["4"]).node("TfIdfVectorizer", &["x"], &["y"], attrs).output("y");
+    assert!(n.module().consts.iter().all(|c| c.bytes.len() < 100));
 }

@@ -189,6 +189,20 @@ pub(super) fn cast(g: &mut Gen<'_, '_>) -> Option<()> {
     Some(())
 }
 
+/// Bytes with a sign and without: what a cast would wrap, a bitcast leaves.
+pub(super) fn bitcast(g: &mut Gen<'_, '_>) -> Option<()> {
+    let (from, to) = *g.c.pick(&[(DType::U8, DType::I8), (DType::I8, DType::U8)]);
+    let x = match g.item(|i| i.ty.dtype == from) {
+        Some(i) => i,
+        None => {
+            let x = g.item(|i| i.is_float() && i.exact && i.limit <= 100.0)?;
+            let x = if from == DType::U8 { g.above(&x, 0.0)? } else { x };
+            g.emit(Op::Cast {}, &[&x], TensorType::new(from, x.ty.shape.clone()), true, x.limit)?
+        }
+    };
+    g.emit(Op::Bitcast {}, &[&x], TensorType::new(to, x.ty.shape.clone()), true, 255.0).map(drop)
+}
+
 pub(super) fn activation(g: &mut Gen<'_, '_>) -> Option<()> {
     let x = g.float(0)?;
     let op = match g.c.below(3) {

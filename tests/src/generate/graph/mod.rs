@@ -10,7 +10,7 @@ mod norm;
 
 use super::dims;
 use crate::choices::Choices;
-use odc_ir::core::{Builder, Const, DType, Dim, Loc, Origin, Scalar, Sym, TensorType, Value};
+use odc_ir::core::{Builder, Const, DType, Dim, Loc, OpSet, Origin, Scalar, Sym, TensorType, Value};
 use odc_ir::graph::{Func, Graph, Module, Op};
 use std::collections::BTreeMap;
 
@@ -56,67 +56,71 @@ pub struct Gen<'c, 'f> {
 }
 
 /// Tries to add ops of one kind; `None` if nothing in the pool suits it.
-type Family = fn(&mut Gen<'_, '_>) -> Option<()>;
+pub type Family = fn(&mut Gen<'_, '_>) -> Option<()>;
 
-/// All families, each covering the ops its name says.
-pub const FAMILIES: &[(&str, Family)] = &[
-    ("unary", elementwise::unary),
-    ("binary", elementwise::binary),
-    ("matmul", linear::matmul),
-    ("conv", linear::conv),
-    ("reduce", norm::reduce),
-    ("softmax", norm::softmax),
-    ("layer_norm", norm::layer_norm),
-    ("transpose", movement::transpose),
-    ("reshape", movement::reshape),
-    ("slice", movement::slice),
-    ("concat", movement::concat),
-    ("pad", movement::pad),
-    ("select", elementwise::select),
-    ("cast", elementwise::cast),
-    ("activation", elementwise::activation),
-    ("integer", elementwise::integer),
-    ("logic", elementwise::logic),
-    ("einsum", linear::einsum),
-    ("conv_transpose", linear::conv_transpose),
-    ("pool", linear::pool),
-    ("resize", linear::resize),
-    ("arg_reduce", norm::arg_reduce),
-    ("group_norm", norm::group_norm),
-    ("cum_sum", norm::cum_sum),
-    ("expand", movement::expand),
-    ("tile", movement::tile),
-    ("trilu", movement::trilu),
-    ("dims", movement::dims),
-    ("gather", indexing::gather),
-    ("gather_elements", indexing::gather_elements),
-    ("gather_nd", indexing::gather_nd),
-    ("scatter_nd", indexing::scatter_nd),
-    ("scatter_elements", indexing::scatter_elements),
-    ("one_hot", indexing::one_hot),
-    ("range", indexing::range),
-    ("attention", chains::attention),
-    ("classifier", chains::classifier),
-    ("layer", chains::layer),
-    ("squeeze_excite", chains::squeeze_excite),
-    ("many", chains::many),
-    ("half", chains::half),
-    ("bytes", chains::bytes),
-    ("empty", chains::empty),
+/// By the op that they are drawn for: families, whose functions say what else they add.
+pub const FAMILIES: &[(&str, &[Family])] = &[
+    ("dims", &[movement::dims]),
+    ("unary", &[elementwise::unary]),
+    ("binary", &[elementwise::binary, elementwise::integer, elementwise::logic, chains::many]),
+    ("select", &[elementwise::select]),
+    ("cast", &[elementwise::cast, chains::half, chains::bytes]),
+    ("bitcast", &[elementwise::bitcast]),
+    ("leaky_relu", &[elementwise::activation]),
+    ("elu", &[elementwise::activation]),
+    ("hard_sigmoid", &[elementwise::activation]),
+    ("matmul", &[linear::matmul, chains::attention, chains::classifier, chains::layer, chains::squeeze_excite]),
+    ("einsum", &[linear::einsum]),
+    ("conv", &[linear::conv]),
+    ("conv_transpose", &[linear::conv_transpose]),
+    ("pool", &[linear::pool]),
+    ("reduce", &[norm::reduce]),
+    ("arg_reduce", &[norm::arg_reduce]),
+    ("softmax", &[norm::softmax]),
+    ("layer_norm", &[norm::layer_norm]),
+    ("rms_norm", &[norm::layer_norm]),
+    ("group_norm", &[norm::group_norm]),
+    ("batch_norm", &[norm::group_norm]),
+    ("transpose", &[movement::transpose]),
+    ("reshape", &[movement::reshape]),
+    ("expand", &[movement::expand]),
+    ("slice", &[movement::slice, chains::empty]),
+    ("concat", &[movement::concat]),
+    ("pad", &[movement::pad]),
+    ("tile", &[movement::tile]),
+    ("gather", &[indexing::gather]),
+    ("gather_elements", &[indexing::gather_elements]),
+    ("gather_nd", &[indexing::gather_nd]),
+    ("scatter_nd", &[indexing::scatter_nd]),
+    ("scatter_elements", &[indexing::scatter_elements]),
+    ("resize", &[linear::resize]),
+    ("cum_sum", &[norm::cum_sum]),
+    ("range", &[indexing::range]),
+    ("one_hot", &[indexing::one_hot]),
+    ("trilu", &[movement::trilu]),
 ];
 
-/// A random module.
+/// A random module: ops by their weights in the op table.
 pub fn module(c: &mut Choices) -> Module {
-    let any: Vec<Family> = FAMILIES.iter().map(|(_, f)| *f).collect();
-    build(c, &any)
+    build(c, &|c| {
+        let mut at = c.below(<Op as OpSet>::TABLE.iter().map(|row| row.weight as usize).sum());
+        let row = <Op as OpSet>::TABLE.iter().find(|row| {
+            let here = at < row.weight as usize;
+            at = at.saturating_sub(row.weight as usize);
+            here
+        });
+        let (_, families) =
+            FAMILIES.iter().find(|(op, _)| row.is_some_and(|r| r.mnemonic == *op)).expect("a family for each op that is drawn");
+        *c.pick(families)
+    })
 }
 
 /// A random module that starts with ops of one family, for coverage by name.
 pub fn module_with(c: &mut Choices, family: Family) -> Module {
-    build(c, &[family])
+    build(c, &|_| family)
 }
 
-fn build(c: &mut Choices, families: &[Family]) -> Module {
+fn build(c: &mut Choices, draw: &dyn Fn(&mut Choices) -> Family) -> Module {
     let mut m = Module::new("random");
     let mut func = Func::new("main");
     let mut consts = vec![];
@@ -138,7 +142,7 @@ fn build(c: &mut Choices, families: &[Family]) -> Module {
     let wanted = 3 + g.c.below(10);
     let mut tries = 0;
     while g.pool.len() < inputs + wanted && tries < 40 {
-        let family = families[g.c.below(families.len())];
+        let family = draw(g.c);
         g.b.loc = Loc::new(&format!("/op.{tries}"));
         let _ = family(&mut g);
         tries += 1;
