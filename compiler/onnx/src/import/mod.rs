@@ -344,6 +344,8 @@ fn tensors_of<'v>(name: &str, v: &'v Val) -> Vec<(String, &'v Val)> {
         None => vec![(name.to_owned(), v)],
         Some(List::Sequence(items)) => items.iter().enumerate().flat_map(|(k, v)| tensors_of(&item_name(name, k), v)).collect(),
         Some(List::Optional(inner)) => inner.iter().flat_map(|v| tensors_of(name, v)).collect(),
+        // Nothing says how many outputs they would be: this is reported as a list that stands where a tensor must be.
+        Some(List::Rows(_) | List::Growing(_)) => vec![(name.to_owned(), v)],
     }
 }
 

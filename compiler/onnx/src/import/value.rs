@@ -50,6 +50,10 @@ impl Elem {
 pub enum List {
     Sequence(Vec<Val>),
     Optional(Option<Box<Val>>),
+    /// As many as the first axis of a tensor is long: its slices.
+    Rows(Box<Val>),
+    /// In the body of a loop: what it appends to a sequence that it carries.
+    Growing(Vec<Val>),
 }
 
 #[derive(Clone, Debug)]

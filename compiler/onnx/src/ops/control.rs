@@ -2,10 +2,11 @@
 //! is a function.
 
 use super::collect::collect;
+use super::rows;
 use crate::attrs::bad;
 use crate::diag::{Code, Fault};
 use crate::import::call::{Call, Got, Out, operand, unsupported_use};
-use crate::import::value::{Elem, Val};
+use crate::import::value::{Elem, List, Val};
 use crate::proto::GraphProto;
 use odc_ir::core::{DType, Dim, LoopForm, TensorType};
 use odc_ir::graph::Op;
@@ -114,7 +115,9 @@ pub fn loop_(c: &mut Call) -> Out {
         return Err(bad("body", format!("{why}, which does not fit {} carried values", initial.len())));
     }
     let mark = c.subgraphs.mark();
-    if let Some(results) = unrolled(c, body, limit.as_ref(), condition.as_ref(), &initial, UNROLLED_NODES)? {
+    // One that carries sequences was written out before, if it can be.
+    let lists = initial.iter().any(|v| v.list().is_some());
+    if !lists && let Some(results) = unrolled(c, body, limit.as_ref(), condition.as_ref(), &initial, UNROLLED_NODES)? {
         return Ok(results);
     }
     let fault = match rolled(c, body, limit.clone(), condition.clone(), &initial) {
@@ -123,7 +126,7 @@ pub fn loop_(c: &mut Call) -> Out {
         Err(f) => f,
     };
     let problems = c.subgraphs.rollback(mark);
-    if let Some(results) = unrolled(c, body, limit.as_ref(), condition.as_ref(), &initial, MOST_UNROLLED_NODES)? {
+    if !lists && let Some(results) = unrolled(c, body, limit.as_ref(), condition.as_ref(), &initial, MOST_UNROLLED_NODES)? {
         return Ok(results);
     }
     c.subgraphs.report(problems);
@@ -158,7 +161,10 @@ fn rolled(c: &mut Call, body: &GraphProto, limit: Option<Val>, condition: Option
     if first.as_ref().and_then(known_bool) == Some(true) {
         let mark = c.subgraphs.mark();
         let holds = c.body("trial", |c| {
-            let given = given(c, body, None, initial)?;
+            let tensors = tensors(initial);
+            let params: Vec<Val> = tensors.iter().map(|v| c.build.param("carried", v.ty.clone())).collect();
+            let number = c.build.param("iteration", TensorType::scalar(DType::I64));
+            let given = step(c, body, &number, &params, initial)?.0;
             Ok((vec![], given.condition.as_ref().and_then(known_bool) == Some(true)))
         });
         if c.build.dims.learnt {
@@ -169,27 +175,70 @@ fn rolled(c: &mut Call, body: &GraphProto, limit: Option<Val>, condition: Option
             first = None;
         }
     }
-    let form = Form { trips, limit: limit_operand, condition: first, carried: initial.to_vec(), scanned: vec![] };
-    let stacks = body.output.len() > initial.len() + 1;
-    let fill = |c: &mut Call, number: &Val, carried: &[Val], _: &[Val]| given(c, body, Some(number), carried);
-    if stacks && (form.limit.is_some() || form.condition.is_some()) {
-        return collect(c, form, "loop", fill);
+    let carried = tensors(initial);
+    let own = carried.len();
+    let form = Form { trips, limit: limit_operand, condition: first, carried, scanned: vec![] };
+    let stacks = body.output.len() > own + 1;
+    let mut appends = vec![];
+    let fill = |c: &mut Call, number: &Val, carried: &[Val], _: &[Val]| {
+        let (given, lists) = step(c, body, number, carried, initial)?;
+        appends = lists;
+        Ok(given)
+    };
+    let mut results = if stacks && (form.limit.is_some() || form.condition.is_some()) {
+        collect(c, form, "loop", fill)?
+    } else {
+        build(c, form, "loop", fill)?
+    };
+    // Each value that is carried at its place, then what is stacked; what was appended to sequences comes first of that.
+    let mut stacked = results.split_off(own.min(results.len())).into_iter();
+    let (mut results, mut appends, mut out) = (results.into_iter(), appends.into_iter(), vec![]);
+    for v in initial {
+        out.push(match v.list() {
+            None => results.next().ok_or_else(|| operand("has too few results"))?,
+            Some(_) if appends.next() == Some(true) => {
+                let more = stacked.next().ok_or_else(|| operand("has too few results"))?;
+                rows::grown(c, v, more)?
+            }
+            Some(_) => v.clone(),
+        });
     }
-    build(c, form, "loop", fill)
+    out.extend(stacked);
+    Ok(out)
 }
 
-/// The body of an ONNX loop in the function under construction; without `number`, for values of these types.
-fn given(c: &mut Call, body: &GraphProto, number: Option<&Val>, carried: &[Val]) -> Got<Given> {
+fn tensors(values: &[Val]) -> Vec<Val> {
+    values.iter().filter(|v| v.list().is_none()).cloned().collect()
+}
+
+/// The body of an ONNX loop in the function under construction, in which `carried` stand for the tensors of `initial`; and of each
+/// sequence, whether something is appended to it, which is stacked.
+fn step(c: &mut Call, body: &GraphProto, number: &Val, carried: &[Val], initial: &[Val]) -> Got<(Given, Vec<bool>)> {
+    let mut tensors = carried.iter();
+    let growing = || Val::of_list(List::Growing(vec![]));
+    let args: Option<Vec<Val>> =
+        initial.iter().map(|v| if v.list().is_some() { Some(growing()) } else { tensors.next().cloned() }).collect();
+    let given = given(c, body, number, &args.ok_or_else(|| operand("has too few carried values"))?)?;
+    let (mut carried, mut stacked, mut appends) = (vec![], vec![], vec![]);
+    for (new, old) in given.carried.into_iter().zip(initial) {
+        match (new.list(), old.list()) {
+            (None, None) => carried.push(new),
+            (Some(List::Growing(items)), Some(_)) if items.len() < 2 => {
+                appends.push(!items.is_empty());
+                stacked.extend(items.iter().cloned());
+            }
+            _ => return Err(unsupported_use("a loop of unknown length may only append one tensor to a sequence in each iteration")),
+        }
+    }
+    stacked.extend(given.stacked);
+    Ok((Given { condition: given.condition, carried, stacked }, appends))
+}
+
+/// The body of an ONNX loop for these values.
+fn given(c: &mut Call, body: &GraphProto, number: &Val, carried: &[Val]) -> Got<Given> {
     let holds = Val::known(TensorType::scalar(DType::Bool), vec![Elem::bool(true)]);
-    let mut args = vec![];
-    match number {
-        Some(n) => args.extend([n.clone(), holds]),
-        None => args.extend([c.build.param("iteration", TensorType::scalar(DType::I64)), holds]),
-    }
-    match number {
-        Some(_) => args.extend_from_slice(carried),
-        None => args.extend(carried.iter().map(|v| c.build.param("carried", v.ty.clone()))),
-    }
+    let mut args = vec![number.clone(), holds];
+    args.extend_from_slice(carried);
     let mut out = c.subgraph(body, &args)?.into_iter();
     let condition = out.next();
     let carried = out.by_ref().take(carried.len()).collect();
@@ -228,7 +277,7 @@ fn unrolled(
     // A loop that goes on for sure is as long as it says.
     while go_on && i < trips {
         let number = Val::known(TensorType::scalar(DType::I64), vec![Elem::int(i as i64)]);
-        let step = if i < most { given(c, body, Some(&number), &carried) } else { Err(operand("too long")) };
+        let step = if i < most { given(c, body, &number, &carried) } else { Err(operand("too long")) };
         if c.build.dims.learnt {
             return Err(Fault::new(Code::Undecided, "its sizes are not settled"));
         }

@@ -1,5 +1,6 @@
 //! Sequences and optionals. They exist only while importing: which tensors they hold, and where, is known then.
 
+use super::rows;
 use crate::import::call::{Call, Got, Out, operand, unsupported_use};
 use crate::import::value::{Elem, List, Val};
 use odc_ir::core::{DType, Dim, TensorType};
@@ -8,6 +9,8 @@ use odc_ir::graph::Op;
 fn sequence(c: &Call, k: usize) -> Got<Vec<Val>> {
     match c.input(k)?.list() {
         Some(List::Sequence(items)) => Ok(items.clone()),
+        Some(List::Rows(_)) => Err(unsupported_use("only data says how long the sequence is: it can be read, joined and appended to")),
+        Some(List::Growing(_)) => Err(unsupported_use("a loop of unknown length may only append to the sequences that it carries")),
         _ => Err(operand(format!("input {k} must be a sequence"))),
     }
 }
@@ -39,6 +42,9 @@ pub fn empty(c: &mut Call) -> Out {
 }
 
 pub fn insert(c: &mut Call) -> Out {
+    if let (Some(grown), None) = (rows::appended(c)?, c.opt(2)) {
+        return Ok(vec![grown]);
+    }
     let (mut items, x) = (sequence(c, 0)?, tensor(c, 1)?);
     let at = if c.opt(2).is_some() { position(c, 2, items.len(), true)? } else { items.len() };
     items.insert(at, x);
@@ -54,17 +60,27 @@ pub fn erase(c: &mut Call) -> Out {
 }
 
 pub fn at(c: &mut Call) -> Out {
+    if let Some(row) = rows::at(c)? {
+        return Ok(vec![row]);
+    }
     let items = sequence(c, 0)?;
     let at = position(c, 1, items.len(), false)?;
     Ok(items.get(at).cloned().into_iter().collect())
 }
 
 pub fn length(c: &mut Call) -> Out {
+    if let Some(List::Rows(v)) = c.input(0)?.list() {
+        let n = v.shape().first().cloned().unwrap_or(Dim::ZERO);
+        return Ok(vec![Val::known(TensorType::scalar(DType::I64), vec![Elem::Int(n)])]);
+    }
     let n = sequence(c, 0)?.len();
     Ok(vec![Val::known(TensorType::scalar(DType::I64), vec![Elem::int(n as i64)])])
 }
 
 pub fn concat(c: &mut Call) -> Out {
+    if let Some(List::Rows(v)) = c.input(0)?.list() {
+        return rows::concat(c, v);
+    }
     let mut items = sequence(c, 0)?;
     let new = c.attrs.flag("new_axis", false)?;
     let first = items.first().cloned().ok_or_else(|| operand("the sequence is empty"))?;
@@ -117,6 +133,7 @@ pub fn split(c: &mut Call) -> Out {
         })
     };
     let sizes: Vec<i64> = match c.opt(1) {
+        None if size.as_const().is_none() => return rows::of(c, &x, axis, keep),
         None => vec![1; whole(&size)? as usize],
         Some(split) => {
             let list = c.const_ints(&split, "the sizes of the parts")?;
@@ -164,6 +181,6 @@ pub fn get_element(c: &mut Call) -> Out {
     match v.list() {
         Some(List::Optional(Some(inner))) => Ok(vec![(**inner).clone()]),
         Some(List::Optional(None)) => Err(operand("the optional is empty")),
-        Some(List::Sequence(_)) | None => Ok(vec![v]),
+        Some(List::Sequence(_) | List::Rows(_) | List::Growing(_)) | None => Ok(vec![v]),
     }
 }

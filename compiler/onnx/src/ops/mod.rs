@@ -35,6 +35,7 @@ mod resize;
 mod roi;
 mod rotary;
 mod row;
+mod rows;
 mod sample;
 mod shape;
 mod signal;
@@ -275,9 +276,10 @@ pub fn find(domain: &str, op: &str) -> Option<&'static Row> {
 
 /// May an input of the operator be a sequence or an optional?
 pub fn takes_lists(domain: &str, op: &str) -> bool {
-    const OPS: [&str; 9] = [
+    const OPS: [&str; 10] = [
         "ConcatFromSequence",
         "Identity",
+        "Loop",
         "Optional",
         "OptionalGetElement",
         "OptionalHasElement",

@@ -1,8 +1,10 @@
 //! Sequences and optionals are gone after import: what they hold is known then.
 
-use crate::net::{Net, int, ints, node, one};
+use crate::net::{Net, floats, int, ints, node, one};
+use odc_ir::core::TensorValue;
+use odc_ir::graph::interp;
 use odc_onnx::proto::type_proto::{Optional, Sequence, Value};
-use odc_onnx::proto::{AttributeProto, AttributeType, GraphProto, TypeProto, ValueInfoProto};
+use odc_onnx::proto::{AttributeProto, AttributeType, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto};
 use odc_onnx::{Code, Items, OpenDim};
 
 fn name(n: &str) -> ValueInfoProto {
@@ -46,7 +48,7 @@ fn splits_and_joins() {
     let m = split("5").module();
     assert_eq!(m.main().unwrap().result_names, ["y.0", "y.1"]);
     assert_eq!(split("s").module().symbols.len(), 0, "the parts say how long the axis is");
-    let open = one(13, "SplitToSequence", &["n"], vec![], vec![]).import().unwrap_err();
+    let open = one(13, "SplitToSequence", &["n"], vec![TensorProto { dims: vec![], ..ints("k", &[2]) }], vec![]).import().unwrap_err();
     let dim = OpenDim { name: "n".into(), input: "x".into(), axis: 0 };
     assert!(open[0].dims == [dim] && open[0].to_string().contains("--dim n="), "{}", open[0]);
 }
@@ -85,4 +87,39 @@ fn optionals_say_what_they_hold() {
     };
     // An empty sequence is an element all the same.
     assert_eq!((net(0).result(), net(1).result()), ("bool[]".into(), "bool[]".into()));
+}
+
+/// A loop as long as data says appends to a sequence; another one reads it.
+#[test]
+fn sequences_that_loops_make() {
+    let graph = |nodes: Vec<NodeProto>, inputs: &[&str], outputs: &[&str]| {
+        let of = |names: &[&str]| names.iter().map(|n| name(n)).collect();
+        let g = GraphProto { node: nodes, input: of(inputs), output: of(outputs), ..Default::default() };
+        AttributeProto { name: Some("body".into()), r#type: Some(AttributeType::Graph as i32), g: Some(g), ..Default::default() }
+    };
+    let double = vec![
+        node("Add", &["v", "v"], &["w"], vec![]),
+        node("ReduceMax", &["w"], &["m"], vec![int("keepdims", 0)]),
+        node("Less", &["m", "top"], &["more"], vec![]),
+        node("SequenceInsert", &["s", "w"], &["t"], vec![]),
+    ];
+    let double = graph(double, &["i", "go", "v", "s"], &["more", "w", "t"]);
+    let read = vec![
+        node("Identity", &["go"], &["more"], vec![]),
+        node("SequenceAt", &["all", "i"], &["row"], vec![]),
+        node("ReduceSum", &["row"], &["kept"], vec![int("keepdims", 0)]),
+    ];
+    let read = graph(read, &["i", "go"], &["more", "kept"]);
+    let trips = TensorProto { dims: vec![], ..ints("trips", &[50]) };
+    let net = Net::new(17).input("x", &["n"]).weights([floats("top", &[], &[100.0]), trips]);
+    let net = net.node("SequenceEmpty", &[], &["none"], vec![]).node("Loop", &["trips", "", "x", "none"], &["last", "all"], vec![double]);
+    let net = net.node("SequenceLength", &["all"], &["len"], vec![]).node("Loop", &["len", ""], &["sums"], vec![read]);
+    let net = net.node("ConcatFromSequence", &["all"], &["y"], vec![int("axis", 0)]);
+    let net = net.node("ConcatFromSequence", &["all"], &["z"], vec![int("axis", 1), int("new_axis", 1)]);
+    let net = net.output("y").output("z").output("len").output("sums");
+    let x = TensorValue::from_f32(&[2], &[10.0, 20.0]).unwrap();
+    let got = interp::run(&net.module(), &[("x".into(), x)]).unwrap();
+    let got: Vec<Vec<f64>> = got.iter().map(TensorValue::to_f64).collect();
+    let (rows, columns) = (vec![20.0, 40.0, 40.0, 80.0, 80.0, 160.0], vec![20.0, 40.0, 80.0, 40.0, 80.0, 160.0]);
+    assert_eq!(got, [rows, columns, vec![3.0], vec![60.0, 120.0, 240.0]]);
 }
