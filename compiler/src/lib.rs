@@ -31,6 +31,7 @@ mod pipeline;
 mod problem;
 mod progress;
 mod rates;
+mod report;
 mod show;
 mod target;
 mod typescript;

@@ -30,6 +30,7 @@ fn model(grid: i64) -> Result<Vec<u8>, FormatError> {
         outputs: vec![place],
         arena_bytes: bytes,
         peak_text: "4".into(),
+        buffers: vec![],
     };
     let manifest = Manifest {
         name: "overhead".into(),

@@ -47,6 +47,7 @@ fn host(t: DType) -> HostDType {
         DType::U4 => HostDType::U4,
         DType::I2 => HostDType::I2,
         DType::U2 => HostDType::U2,
+        DType::Str => HostDType::Str,
     }
 }
 

@@ -145,6 +145,7 @@ export function encodeArtifact(model) {
     p.list(t.outputs, ref);
     p.uint(t.arena);
     p.string("arena");
+    p.list([], () => {}); // what lives in the arena
   });
 
   const parts = [[1, Buffer.from(p.out)], ...sections.map((s) => [2, s]), [3, weights]];

@@ -7,10 +7,10 @@ use crate::problem::Problem;
 use crate::target::AnyTarget;
 use odc_backend::{GpuCode, GpuTarget, KernelCode};
 use odc_format::{
-    Access, Arch, BufferRef, Carried, Code, Command, Device, Dispatch, GpuKernel, GpuLimits, KERNEL_ALIGN, Kernel, Language, Loop,
-    LoopCondition, Moving, TargetProgram,
+    Access, Arch, ArenaBuffer, BufferRef, Carried, Code, Command, Device, Dispatch, GpuKernel, GpuLimits, KERNEL_ALIGN, Kernel, Language,
+    Loop, LoopCondition, Moving, TargetProgram,
 };
-use odc_ir::program::{self, Program};
+use odc_ir::program::{self, Program, lives};
 use std::collections::BTreeSet;
 
 pub struct Assembly<'a> {
@@ -43,8 +43,21 @@ impl Assembly<'_> {
             }
         };
         let peak_text = p.arena_bytes.to_string();
+        let buffers = self.buffers()?;
         let code = Code::Section(section);
-        Ok((TargetProgram { target: name.into(), device, code, kernels, commands, outputs, arena_bytes, peak_text }, bytes))
+        Ok((TargetProgram { target: name.into(), device, code, kernels, commands, outputs, arena_bytes, peak_text, buffers }, bytes))
+    }
+
+    /// What lives in the arena, and when.
+    fn buffers(&mut self) -> Result<Vec<ArenaBuffer>, Problem> {
+        let mut out = vec![];
+        for (slot, life) in self.program.slots.iter().zip(lives(self.program)) {
+            let Some(life) = life else { continue };
+            let (offset, bytes) = (self.sizes.slot(&slot.offset)?, self.sizes.slot(&slot.bytes)?);
+            let (start, end) = (life.start as u32, life.end as u32);
+            out.push(ArenaBuffer { name: slot.note.clone(), offset, bytes, bytes_text: slot.bytes.to_string(), start, end });
+        }
+        Ok(out)
     }
 
     /// Kernels one after the other, each aligned as it asks.

@@ -1,7 +1,9 @@
 //! `odc compile`: a model in, an artifact or an object file out; or one of the stages as text.
 
+use super::explain::{Explain, explain};
 use super::model::CompileArgs;
 use super::{blobs, print, print_json};
+use crate::dims::DimArg;
 use crate::explode::explode;
 use crate::output::{file_name, make_folder, writable, write_bytes, write_file};
 use crate::problem::{Failure, Problem};
@@ -28,7 +30,8 @@ Examples:
   odc compile model.onnx -o model.o
   odc compile model.onnx -t metal,wgsl,spirv,cpu -o model.odc
   odc compile model.onnx -t wgsl --emit wgsl | less
-  odc compile model.onnx -o model.odc --dump stages/")]
+  odc compile model.onnx -o model.odc --dump stages/
+  odc compile model.onnx --explain fusion --at batch=1")]
 pub struct Args {
     /// An ONNX model
     model: PathBuf,
@@ -43,6 +46,12 @@ pub struct Args {
     /// Print one stage instead of compiling to the end; -o gives it a file
     #[arg(long, value_name = "STAGE")]
     emit: Option<Emit>,
+    /// Say why the result is as it is
+    #[arg(long, value_name = "WHAT")]
+    explain: Vec<Explain>,
+    /// The size of a dim, for what --explain says in numbers
+    #[arg(long, value_name = "N=4", requires = "explain")]
+    at: Vec<DimArg>,
     /// Say in JSON what came out
     #[arg(long)]
     pub json: bool,
@@ -115,8 +124,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             }
             Some((path, kind))
         }
-        (None, None) if args.dump.is_none() => {
-            return Err(Problem::usage("where should the result go?").help("add -o MODEL.odc, --emit STAGE or --dump DIR").into());
+        (None, None) if args.dump.is_none() && args.explain.is_empty() => {
+            return Err(Problem::usage("where should the result go?")
+                .help("add -o MODEL.odc, --emit STAGE, --explain WHAT or --dump DIR")
+                .into());
         }
         _ => None,
     };
@@ -129,6 +140,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some(folder) = &args.dump {
         dump(&compiled, folder)?;
     }
+    args.explain.iter().try_for_each(|what| explain(&compiled, *what, &args.at, args.json))?;
     if let Some(emit) = args.emit {
         let text = emitted(&compiled, emit)?;
         return match &args.output {

@@ -1,8 +1,10 @@
-//! `odc info`: what an artifact wants, gives and costs, without running it.
+//! `odc info`: what an artifact wants, gives and costs, without running it. With `--memory` also a model, which is compiled for it.
 
+use super::model::{compile_plainly, is_artifact};
 use super::{control, print, print_json};
 use crate::dims::DimArg;
 use crate::problem::{Failure, Problem};
+use crate::report::Memory;
 use crate::show;
 use odc_format::{ArtifactView, Command, Device, FormatError, Language, Manifest, Slot, TargetProgram, TensorInfo};
 use odc_runtime::{Artifact, LoadError};
@@ -15,9 +17,10 @@ use std::path::{Path, PathBuf};
 Examples:
   odc info model.odc
   odc info model.odc --dim batch=8 --dim seq=128      exact memory at these sizes
+  odc info model.odc --memory --dim seq=128           the peak, and what is alive there
   odc info model.odc --json")]
 pub struct Args {
-    /// An artifact
+    /// An artifact; with --memory it may be a model
     artifact: PathBuf,
     /// Only this target
     #[arg(short, long, value_name = "TARGET")]
@@ -25,12 +28,19 @@ pub struct Args {
     /// The size of a dim, for exact memory
     #[arg(long, value_name = "N=4")]
     dim: Vec<DimArg>,
+    /// The arena at its fullest: what is alive there, and how near the arena is to the least that this order needs
+    #[arg(long)]
+    memory: bool,
     /// One JSON object
     #[arg(long)]
     pub json: bool,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if args.memory && !is_artifact(&args.artifact) {
+        let compiled = compile_plainly(&args.artifact, args.target.as_deref())?;
+        return memory(compiled.manifest(), &args.dim, args.json);
+    }
     // Mapped where this machine can run it, read otherwise.
     match Artifact::open(&args.artifact) {
         Ok(a) => {
@@ -54,8 +64,24 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
+/// The memory of every program.
+pub(super) fn memory(m: &Manifest, dims: &[DimArg], as_json: bool) -> Result<(), Failure> {
+    let given = sizes(m, dims)?;
+    let overflow = || Problem::usage("the sizes overflow 64 bits").help("give smaller ones with --dim");
+    let all = m.targets.iter().map(|t| Memory::new(m, t, &given).ok_or_else(overflow)).collect::<Result<Vec<_>, _>>()?;
+    if as_json {
+        return print_json(&json!({ "name": m.name, "targets": all.iter().map(Memory::json).collect::<Vec<_>>() }));
+    }
+    all.iter().try_for_each(|memory| print(memory.text()))
+}
+
 /// Values of all slots under the given dims; `None` where one is missing.
 fn values(m: &Manifest, dims: &[DimArg]) -> Result<Vec<Option<i64>>, Failure> {
+    Ok(m.shape_program.evaluate_at(&sizes(m, dims)?))
+}
+
+/// The given dims, which the model's bounds allow.
+pub(super) fn sizes(m: &Manifest, dims: &[DimArg]) -> Result<Vec<(Slot, i64)>, Failure> {
     let mut known = vec![];
     for d in dims {
         let names = || m.symbols.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -68,7 +94,7 @@ fn values(m: &Manifest, dims: &[DimArg]) -> Result<Vec<Option<i64>>, Failure> {
         }
         known.push((s.slot, size));
     }
-    Ok(m.shape_program.evaluate_at(&known))
+    Ok(known)
 }
 
 fn bounds(s: &odc_format::SymbolInfo) -> String {
@@ -97,6 +123,9 @@ fn show(args: &Args, m: &Manifest, weight_bytes: u64) -> Result<(), Failure> {
         }
     }
     let m = &m;
+    if args.memory {
+        return memory(m, &args.dim, args.json);
+    }
     let slots = values(m, &args.dim)?;
     let at = |s: Slot| slots.get(s.index()).copied().flatten();
     if args.json { print_json(&json(&args.artifact, m, weight_bytes, &at)) } else { text(&args.artifact, m, weight_bytes, &at) }

@@ -7,6 +7,7 @@ mod check;
 mod compile;
 mod control;
 mod device;
+mod explain;
 mod fixed;
 mod info;
 mod model;
@@ -17,6 +18,7 @@ mod run;
 mod targets;
 mod tune;
 mod verify;
+mod viz;
 mod watch;
 
 use crate::problem::{Failure, Problem};
@@ -50,6 +52,7 @@ enum Command {
     Verify(verify::Args),
     Bench(bench::Args),
     Info(info::Args),
+    Viz(viz::Args),
     Check(check::Args),
     Opt(opt::Args),
     Targets(targets::Args),
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Verify(a) => (verify::run(a), a.json),
         Command::Bench(a) => (bench::run(a), a.json),
         Command::Info(a) => (info::run(a), a.json),
+        Command::Viz(a) => (viz::run(a), false),
         Command::Check(a) => (check::run(a), a.json),
         Command::Opt(a) => (opt::run(a), false),
         Command::Targets(a) => (targets::run(a), a.json),

@@ -140,9 +140,22 @@ pub fn is_artifact(path: &Path) -> bool {
 
 /// Compiles a model, with a progress line.
 pub fn compile(path: &Path, args: &CompileArgs) -> Result<Compiled, Failure> {
+    compile_for(path, &args.options()?)
+}
+
+fn compile_for(path: &Path, options: &Options) -> Result<Compiled, Failure> {
     let progress = Progress::new(true);
     let show = |what: &str, done, total| progress.show(what, done, total);
-    Ok(crate::compile_with(path, &args.options()?, &show)?)
+    Ok(crate::compile_with(path, options, &show)?)
+}
+
+/// Compiles a model with nothing said but what for.
+pub fn compile_plainly(path: &Path, for_target: Option<&str>) -> Result<Compiled, Failure> {
+    let mut options = Options::default();
+    if let Some(name) = for_target {
+        options.targets = vec![target(name, None)?];
+    }
+    compile_for(path, &options)
 }
 
 /// The bytes of an artifact; a model is compiled to them in memory.

@@ -37,6 +37,8 @@ pub fn sample_bindings(symbols: &BTreeMap<Sym, Symbol>, checks: &[Check]) -> Vec
         all(&|k, _| 3 + 7 * k as i64),
         all(&|k, _| if k % 2 == 0 { 300 } else { 2 }),
         all(&|k, _| if k % 2 == 0 { 2 } else { 300 }),
+        // The first one is often the batch.
+        all(&|k, facts| if k == 0 { facts.lo } else { 128 }),
     ] {
         // Sizes that data decides at their greatest.
         for (s, facts) in symbols.iter().filter(|(_, f)| f.is_count()) {

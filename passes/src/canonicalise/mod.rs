@@ -11,9 +11,12 @@ mod group_norm;
 mod identities;
 mod layer_norm;
 mod movement;
+mod patterns;
 mod rewriter;
 mod scale;
 mod softmax;
+
+pub use patterns::{Missed, Patterns, patterns};
 
 use odc_ir::core::Value;
 use odc_ir::graph::{self, Module, Op, Operation};

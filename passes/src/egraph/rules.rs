@@ -151,7 +151,7 @@ impl<'a> Rules<'a> {
             }
             (false, false) => {
                 if self.on(Group::Epilogue) && repeat {
-                    made.extend(with_epilogue(&m, &u, &inner.shape, self.ranges).map(|op| (Group::Epilogue, op)));
+                    made.extend(with_epilogue(&m, &u, &inner.shape, self.ranges).ok().map(|op| (Group::Epilogue, op)));
                 }
                 made.extend(self.evaluate(&u, &m, v, inner, pair.shared));
             }

@@ -1,6 +1,7 @@
 //! Consumers into producers: a view of a structured op's only use becomes its `store` map; a map that reads each element of its
 //! only producer once becomes that producer's epilogue. Bias, activation, residual, transposes and head splits all end up here.
 
+use super::why::Why;
 use super::{OUTPUT, Work};
 use odc_ir::core::{Dim, Ranges, Sym, TensorType, Value};
 use odc_ir::tensor::{Axes, Expr, Index, Op, Operation, Program};
@@ -11,24 +12,29 @@ const MOST_OPERANDS: usize = 64;
 
 pub(super) fn absorb(w: &mut Work) {
     for k in 0..w.ops.len() {
-        while let Some(consumer) = only_consumer(w, k) {
+        while let Ok(consumer) = only_consumer(w, k) {
             if !absorb_view(w, k, consumer) {
-                absorb_map(w, k, consumer);
+                if let Ok(merged) = absorbed(w, k, consumer) {
+                    replace(w, k, consumer, merged);
+                }
                 break;
             }
         }
     }
 }
 
+/// Why op `k` did not take in what reads it.
+pub(super) fn refusal(w: &Work, k: usize) -> Option<Why> {
+    only_consumer(w, k).and_then(|consumer| absorbed(w, k, consumer)).err()
+}
+
 /// The one op that reads the one result of structured op `k`.
-fn only_consumer(w: &Work, k: usize) -> Option<usize> {
-    let op = w.ops[k].as_ref()?;
-    if !matches!(op.op, Op::Map { .. } | Op::Reduce { .. }) {
-        return None;
-    }
-    match w.users[op.result()?.index()].as_slice() {
-        [u] if *u != OUTPUT => Some(*u),
-        _ => None,
+fn only_consumer(w: &Work, k: usize) -> Result<usize, Why> {
+    let op = w.ops[k].as_ref().filter(|o| matches!(o.op, Op::Map { .. } | Op::Reduce { .. })).ok_or(Why::NotStructured)?;
+    match op.result().map_or(&[][..], |v| &w.users[v.index()]) {
+        [u] if *u != OUTPUT => Ok(*u),
+        users if users.contains(&OUTPUT) => Err(Why::IsOutput),
+        _ => Err(Why::ManyReaders),
     }
 }
 
@@ -106,47 +112,46 @@ fn bijection(axes: &Axes, index: &[Index], shape: &[Dim]) -> Option<BTreeMap<Sym
     axes.iter().all(|(s, e)| e.is(1) || of.contains_key(s)).then_some(of)
 }
 
-fn absorb_map(w: &mut Work, k: usize, consumer: usize) -> Option<()> {
-    let producer = w.ops[k].as_ref()?;
-    let value = producer.result()?;
-    let merged = with_epilogue(producer, w.ops[consumer].as_ref()?, w.shape(value), &w.ranges)?;
+/// The producer `k` with the map `consumer` as the end of its program.
+fn absorbed(w: &Work, k: usize, consumer: usize) -> Result<Operation, Why> {
+    let (producer, consumer) = w.ops[k].as_ref().zip(w.ops[consumer].as_ref()).ok_or(Why::NotStructured)?;
+    let value = producer.result().ok_or(Why::NotStructured)?;
+    let merged = with_epilogue(producer, consumer, w.shape(value), &w.ranges)?;
     if !w.bindable(merged.operands.iter().filter(|v| **v != value)) {
-        return None;
+        return Err(Why::Bindings);
     }
-    replace(w, k, consumer, merged);
-    Some(())
+    Ok(merged)
 }
 
 /// `producer`, whose result has shape `shape`, with the map `consumer` done to each element before it is stored: if `consumer` reads
 /// every element exactly once.
-pub(crate) fn with_epilogue(producer: &Operation, consumer: &Operation, shape: &[Dim], ranges: &Ranges) -> Option<Operation> {
-    let value = producer.result()?;
-    let Op::Map { axes: c_axes, store: c_store, body: c_body } = &consumer.op else { return None };
-    let slot = consumer.operands.iter().position(|v| *v == value)? as u32;
+pub(crate) fn with_epilogue(producer: &Operation, consumer: &Operation, shape: &[Dim], ranges: &Ranges) -> Result<Operation, Why> {
+    let value = producer.result().ok_or(Why::NotStructured)?;
+    let Op::Map { axes: c_axes, store: c_store, body: c_body } = &consumer.op else {
+        return Err(if is_view(consumer) { Why::Divides } else { Why::NotElementwise });
+    };
+    let slot = consumer.operands.iter().position(|v| *v == value).ok_or(Why::NotStructured)? as u32;
     if producer.operands.len().saturating_add(consumer.operands.len()) > MOST_OPERANDS {
-        return None;
+        return Err(Why::ManyOperands);
     }
     let loads: Vec<_> = c_body.loads().filter(|(o, _)| *o == slot).map(|(_, i)| i.to_vec()).collect();
-    let index = loads.first()?;
-    if loads.iter().any(|i| i != index) {
-        return None;
-    }
-    let of = bijection(c_axes, index, shape)?;
+    let index = loads.first().filter(|index| loads.iter().all(|i| i == *index)).ok_or(Why::NotOnce)?;
+    let of = bijection(c_axes, index, shape).ok_or(Why::NotOnce)?;
     let mut merged = producer.clone();
     let (Op::Map { axes: p_axes, store: coords, body: tail } | Op::Reduce { axes: p_axes, store: coords, epilogue: tail, .. }) =
         &mut merged.op
     else {
-        return None;
+        return Err(Why::NotStructured);
     };
     let ranges = ranges.with_axes(p_axes.iter().map(|(s, e)| (s, e)));
     let at: BTreeMap<Sym, Dim> = c_axes.iter().map(|(s, _)| (s.clone(), of.get(s).map_or(Dim::ZERO, |k| coords[*k].clone()))).collect();
     let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| at.get(s).cloned()));
-    *tail = compose(std::mem::take(tail), &mut merged.operands, c_body, &consumer.operands, slot, &dims)?;
+    *tail = compose(std::mem::take(tail), &mut merged.operands, c_body, &consumer.operands, slot, &dims).ok_or(Why::NotStructured)?;
     *coords = c_store.iter().map(&dims).collect();
     merged.results.clone_from(&consumer.results);
     merged.loc = merged.loc.fuse(&consumer.loc);
     drop_unused_operands(&mut merged);
-    Some(merged)
+    Ok(merged)
 }
 
 /// `outer` with its loads of operand `slot` replaced by `inner`'s value: one program over the operands of both.

@@ -2,6 +2,7 @@
 //! dispatch; the values between them live in a row of scratch.
 
 use super::inline::is_contraction;
+use super::why::Why;
 use super::{OUTPUT, Work};
 use odc_ir::core::{Dim, Sym, Value};
 use odc_ir::tensor::{Axes, Index, Op, Operation};
@@ -30,7 +31,7 @@ pub(super) fn group(w: &Work) -> Vec<Vec<usize>> {
         let mut joined = None;
         for v in &op.operands {
             let Some(g) = def[v.index()].and_then(|d| group_of[d]) else { continue };
-            if joined.is_none() && may_join(w, &def, &groups[g], k, op) && w.fits_with(&groups[g].0, k) {
+            if joined.is_none() && may_join(w, &def, &groups[g], k, op).is_ok() {
                 joined = Some(g);
             }
         }
@@ -74,40 +75,46 @@ pub(super) fn common(a: &[(Sym, Dim)], b: &[(Sym, Dim)]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
 
-fn may_join(w: &Work, def: &[Option<usize>], group: &(Vec<usize>, Axes), k: usize, op: &Operation) -> bool {
+/// Why op `k` is not in the group of `members`, of which those that stand before it are asked.
+pub(super) fn refusal(w: &Work, members: &[usize], k: usize) -> Option<Why> {
+    let members: Vec<usize> = members.iter().copied().filter(|m| *m < k).collect();
+    let op_of = |m: &usize| w.ops[*m].as_ref().map(|o| &o.op);
+    let mut shared = members.first().and_then(op_of).map_or(vec![], rows);
+    for op in members.iter().skip(1).filter_map(op_of) {
+        shared.truncate(common(&shared, leading(op)));
+    }
+    may_join(w, &w.definitions(), &(members, shared), k, w.ops[k].as_ref()?).err()
+}
+
+fn may_join(w: &Work, def: &[Option<usize>], group: &(Vec<usize>, Axes), k: usize, op: &Operation) -> Result<(), Why> {
+    let refuse_if = |refused: bool, why: Why| if refused { Err(why) } else { Ok(()) };
     let (members, shared) = group;
     let (starts, ends) = (w.starts_rows(def, members, k), w.ends_rows(def, members, k));
-    if members.len() >= MAX_STAGES || (is_contraction(&op.op) && !starts && !ends) || !matches!(op.op, Op::Map { .. } | Op::Reduce { .. }) {
-        return false;
-    }
+    refuse_if(members.len() >= MAX_STAGES, Why::ManyStages)?;
+    refuse_if(is_contraction(&op.op) && !starts && !ends, Why::Contraction)?;
+    refuse_if(!matches!(op.op, Op::Map { .. } | Op::Reduce { .. }), Why::NotStructured)?;
     let ops = || members.iter().filter_map(|m| w.ops[*m].as_ref()).chain([op]);
     // On a GPU a product may begin the rows: what follows it was let in above.
     let begun = starts || w.gpu.is_some() && members.len() > 1;
-    if (!begun && ops().any(|o| is_contraction(&o.op))) || !ops().any(|o| matches!(o.op, Op::Reduce { .. })) {
-        return false;
-    }
+    refuse_if(!begun && ops().any(|o| is_contraction(&o.op)), Why::Contraction)?;
+    refuse_if(!ops().any(|o| matches!(o.op, Op::Reduce { .. })), Why::NoReduction)?;
     let depth = common(shared, leading(&op.op));
     // Fewer shared rows would take parallelism away from what is already there.
-    if depth == 0 || depth + usize::from(starts) < shared.len() {
-        return false;
-    }
-    if w.starves(&shared.iter().take(depth).cloned().collect(), k) {
-        return false;
-    }
+    refuse_if(depth == 0 || depth + usize::from(starts) < shared.len(), Why::FewRows)?;
+    refuse_if(w.starves(&shared.iter().take(depth).cloned().collect(), k), Why::FewRows)?;
     // Every value that travels inside must stay within its row.
     for v in &op.operands {
         let Some(d) = def[v.index()].filter(|d| members.contains(d)) else { continue };
-        let Some(p) = &w.ops[d] else { return false };
-        if !by_row(p, op, *v, depth) {
-            return false;
-        }
+        let p = w.ops[d].as_ref().ok_or(Why::NotStructured)?;
+        refuse_if(!by_row(p, op, *v, depth), Why::AcrossRows)?;
     }
     // Nothing outside may stand between: an operand from elsewhere must not depend on the group.
-    op.operands.iter().all(|v| match def[v.index()] {
+    let free = op.operands.iter().all(|v| match def[v.index()] {
         Some(d) if !members.contains(&d) => !depends_on(w, def, d, members),
         _ => true,
-    }) && !w.users_between(members, k)
-        && !w.sized_by(members, k)
+    });
+    refuse_if(!free || w.users_between(members, k) || w.sized_by(members, k), Why::Between)?;
+    refuse_if(!w.fits_with(members, k), Why::Bindings)
 }
 
 /// Does `v` travel from its producer to `user` within the rows of the first `depth` axes?

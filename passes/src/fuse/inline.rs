@@ -2,6 +2,7 @@
 //! and never stored, views in between included.
 
 use super::absorb::{compact, divisions, drop_unused_operands, is_view, reshape_index};
+use super::why::Why;
 use super::{OUTPUT, Work};
 use odc_ir::core::{Binary, DType, Dim, Ranges, Sym, Unary, Value};
 use odc_ir::tensor::{Axes, Expr, ExprId, Index, Op, Operation, Program, ReduceKind};
@@ -12,19 +13,26 @@ const CHEAP_OPS: usize = 3;
 
 pub(super) fn inline(w: &mut Work) {
     for k in 0..w.ops.len() {
-        let Some(op) = &w.ops[k] else { continue };
-        let Op::Map { axes, store, body } = &op.op else { continue };
-        if inverse(axes, store).is_none() {
-            continue;
+        if let Ok(plan) = inlined(w, k) {
+            apply(w, k, plan);
         }
-        let (movement, cheap) = (is_movement(body), is_cheap(body));
-        let scaled = scaled(body);
-        if !movement && !cheap {
-            continue;
-        }
-        let Some(plan) = readers(w, k, movement, scaled) else { continue };
-        apply(w, k, plan);
     }
+}
+
+/// Why op `k` is not computed where it is read.
+pub(super) fn refusal(w: &Work, k: usize) -> Option<Why> {
+    inlined(w, k).err()
+}
+
+/// Where op `k` would be computed instead.
+fn inlined(w: &Work, k: usize) -> Result<Vec<Reader>, Why> {
+    let Some(Op::Map { axes, store, body }) = w.ops[k].as_ref().map(|o| &o.op) else { return Err(Why::Sum) };
+    inverse(axes, store).ok_or(Why::Divides)?;
+    let movement = is_movement(body);
+    if !movement && !is_cheap(body) {
+        return Err(Why::Costly);
+    }
+    readers(w, k, movement, scaled(body))
 }
 
 /// Which coordinate of the result each axis is (`None` for axes of extent 1), if `store` is a permutation.
@@ -103,45 +111,46 @@ struct Reader {
     shapes: Vec<Vec<Dim>>,
 }
 
-/// All structured ops that read op `k`'s result, directly or through views; `None` if one of them must have it in memory.
-fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Option<Vec<Reader>> {
-    let value = w.ops[k].as_ref()?.result()?;
+/// All structured ops that read op `k`'s result, directly or through views; or why one of them must have it in memory.
+fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Result<Vec<Reader>, Why> {
+    let value = w.ops[k].as_ref().and_then(Operation::result).ok_or(Why::NotStructured)?;
     let widens = widens(w, k);
     let mut found = vec![];
     let mut open = vec![(value, vec![w.shape(value).to_vec()])];
     while let Some((v, shapes)) = open.pop() {
         for &u in &w.users[v.index()] {
             if u == OUTPUT {
-                return None;
+                return Err(Why::IsOutput);
             }
-            let op = w.ops[u].as_ref()?;
+            let op = w.ops[u].as_ref().ok_or(Why::NotStructured)?;
             match &op.op {
                 Op::View {} if is_view(op) => {
-                    let to = op.result()?;
+                    let to = op.result().ok_or(Why::NotStructured)?;
                     let mut s = shapes.clone();
                     s.push(w.shape(to).to_vec());
                     open.push((to, s));
                 }
                 Op::Map { .. } | Op::Reduce { .. } => {
-                    if !(movement || widens || !is_contraction(&op.op) || (scaled && read_once(op, v)))
-                        || !substitutable(&w.ranges, op, v, &shapes)
-                    {
-                        return None;
+                    if !(movement || widens || !is_contraction(&op.op) || (scaled && read_once(op, v))) {
+                        return Err(Why::Contraction);
                     }
-                    let from = w.ops[k].as_ref()?.operands.iter();
+                    if !substitutable(&w.ranges, op, v, &shapes) {
+                        return Err(Why::Index);
+                    }
+                    let from = w.ops[k].iter().flat_map(|o| &o.operands);
                     if !w.bindable(op.operands.iter().filter(|o| **o != v).chain(from)) {
-                        return None;
+                        return Err(Why::Bindings);
                     }
                     found.push(Reader { consumer: u, value: v, shapes: shapes.clone() });
                 }
                 Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => {
-                    return None;
+                    return Err(Why::NotStructured);
                 }
             }
         }
     }
     // A value that several ops read is worth its memory unless evaluating it is no more than reading.
-    (movement || found.len() == 1).then_some(found)
+    if movement || found.len() == 1 { Ok(found) } else { Err(Why::ManyReaders) }
 }
 
 /// Is `v` one of a contraction's two factors and nothing else? Only then is its own factor the sum's.

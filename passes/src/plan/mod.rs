@@ -315,7 +315,7 @@ fn pack_all(items: &[Item], ranges: &Ranges, samples: &[Binding], align: i64) ->
         let packed = pack::pack(items, &sizes, align).ok_or_else(too_complex)?;
         return Ok((packed.offsets.into_iter().map(Dim::from).collect(), Dim::from(packed.total)));
     }
-    let prover = most::Prover::new(ranges);
+    let prover = most::Prover::new(ranges, samples);
     let mut candidates = vec![];
     let mut bounds = vec![];
     for b in samples {
@@ -327,11 +327,12 @@ fn pack_all(items: &[Item], ranges: &Ranges, samples: &[Binding], align: i64) ->
     }
     let sizes = bounds.first().and_then(|(b, _)| items.iter().map(|i| b.eval(&i.bytes).ok()).collect::<Option<Vec<i64>>>());
     candidates.extend(stack::slots(items, &sizes.unwrap_or_else(|| vec![0; items.len()]), &prover, align));
-    // Per mille of what is alive, summed over the samples.
+    // Per mille of what is alive, summed over the samples; those of few bytes count less.
     let waste = |total: &Dim| {
         bounds.iter().fold(0i128, |sum, (b, least)| {
             let bytes = b.eval(total).map_or(i128::from(i64::MAX), i128::from);
-            sum + bytes * 1000 / i128::from((*least).max(1))
+            let digits = i128::from((*least).max(1).ilog2());
+            sum.saturating_add(bytes.saturating_mul(1000 * digits) / i128::from((*least).max(1)))
         })
     };
     candidates.into_iter().min_by_key(|(_, total)| waste(total)).ok_or_else(too_complex)

@@ -1,22 +1,24 @@
 //! The greatest of several sizes, as a set in which none is provably at most another: what offsets and shared slots are made of.
 //! Nested `max` atoms would hide from the prover what the set shows it.
 
-use odc_ir::core::{Dim, Monomial, Ranges};
+use odc_ir::core::{Binding, Dim, Monomial, Ranges};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// More alternatives than this are widened into fewer.
-const MAX_ALTERNATIVES: usize = 6;
+const MAX_ALTERNATIVES: usize = 12;
 
 /// `a <= b`, remembered: the layers of a model ask the same again and again.
 pub(super) struct Prover<'a> {
     ranges: &'a Ranges,
+    /// Sizes at which widening is judged.
+    samples: &'a [Binding],
     known: RefCell<BTreeMap<Dim, bool>>,
 }
 
 impl<'a> Prover<'a> {
-    pub(super) fn new(ranges: &'a Ranges) -> Self {
-        Prover { ranges, known: RefCell::default() }
+    pub(super) fn new(ranges: &'a Ranges, samples: &'a [Binding]) -> Self {
+        Prover { ranges, samples, known: RefCell::default() }
     }
     pub(super) fn le(&self, a: &Dim, b: &Dim) -> bool {
         let diff = b - a;
@@ -59,16 +61,26 @@ impl Most {
             self.0.push(d.clone());
         }
         while self.0.len() > MAX_ALTERNATIVES {
-            let (Some(a), Some(b)) = (self.0.pop(), self.0.pop()) else { break };
-            match widen(&a, &b, prover) {
-                Some(w) => self.join(&Most::of(w), prover),
-                None => {
-                    self.0.extend([b, a]);
-                    break;
-                }
-            }
+            let Some((a, b, w)) = self.cheapest(prover) else { break };
+            self.0.remove(b);
+            self.0.remove(a);
+            self.join(&Most::of(w), prover);
         }
         self.0.sort();
+    }
+    /// The two alternatives that are replaced by one at the least cost, and that.
+    fn cheapest(&self, prover: &Prover) -> Option<(usize, usize, Dim)> {
+        let most: Vec<i64> = prover.samples.iter().map(|b| self.0.iter().filter_map(|d| b.eval(d).ok()).max().unwrap_or(0)).collect();
+        // Per mille of what is the most now, summed over the samples.
+        let cost = |w: &Dim| {
+            prover.samples.iter().zip(&most).fold(0i128, |sum, (b, most)| {
+                let more = i128::from(b.eval(w).unwrap_or(i64::MAX)) - i128::from(*most);
+                sum + more.max(0) * 1000 / i128::from((*most).max(1))
+            })
+        };
+        let pairs = (0..self.0.len()).flat_map(|a| (a + 1..self.0.len()).map(move |b| (a, b)));
+        let widened = pairs.filter_map(|(a, b)| Some((a, b, widen(self.0.get(a)?, self.0.get(b)?, prover)?)));
+        widened.min_by_key(|(a, b, w)| (cost(w), *a, *b))
     }
     pub(super) fn to_dim(&self) -> Dim {
         self.0.iter().skip(1).fold(self.0.first().cloned().unwrap_or(Dim::ZERO), |m, d| m.max_with(d))
@@ -107,7 +119,7 @@ mod tests {
         for s in ["n", "s"] {
             r.set(Sym::new(s), 1, None);
         }
-        let p = Prover::new(&r);
+        let p = Prover::new(&r, &[]);
         let mut m = Most::of(Dim::ZERO);
         for t in ["64*n", "128*n", "n*s", "n*s + 64*n", "64"] {
             m.join(&Most::of(dim(t)), &p);
@@ -119,7 +131,7 @@ mod tests {
     #[test]
     fn widening_covers_all() {
         let r = Ranges::new();
-        let p = Prover::new(&r);
+        let p = Prover::new(&r, &[]);
         let all: Vec<Dim> = (1..20).map(|k| dim(&format!("{k}*n + {}*s", 20 - k))).collect();
         let mut m = Most::of(Dim::ZERO);
         all.iter().for_each(|d| m.join(&Most::of(d.clone()), &p));

@@ -10,7 +10,7 @@ use odc_ir::core::{Atom, Dim};
 type Offsets = (Vec<Dim>, Dim);
 
 /// Larger expressions than this cost the user's device more than they save.
-const MAX_NODES: usize = 96;
+const MAX_NODES: usize = 600;
 
 fn nodes(d: &Dim) -> usize {
     let atom = |a: &Atom| match a {

@@ -84,10 +84,10 @@ impl<'m> Graph<'m> {
                 Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => {
                     let reads = op.operands.iter().map(place).collect::<Result<Vec<_>, _>>()?;
                     let mut writes = vec![];
-                    for r in &op.results {
+                    for (k, r) in op.results.iter().enumerate() {
                         let ty = type_of(*r).ok_or_else(|| undefined(name, &op.loc.to_string(), *r))?;
                         writes.push(g.made.len());
-                        places.insert(*r, g.make(op, ty, vec![]));
+                        places.insert(*r, g.make(op, k, ty, vec![]));
                     }
                     g.calls.push(Call { op, reads, writes, after: vec![] });
                 }
@@ -113,8 +113,8 @@ impl<'m> Graph<'m> {
         Ok(g)
     }
 
-    fn make(&mut self, op: &Operation, ty: &TensorType, parts: Vec<usize>) -> Place {
-        let note = op.loc.0.last().map_or_else(|| ty.to_string(), |node| format!("{ty} {node}"));
+    fn make(&mut self, op: &Operation, k: usize, ty: &TensorType, parts: Vec<usize>) -> Place {
+        let note = node_of(op, k).map_or_else(|| ty.to_string(), |node| format!("{ty} {node}"));
         let bytes = planned(self.symbols, &ty.bytes());
         self.made.push(Made { bytes, is_output: false, note, within: None, parts });
         Place::Made(self.made.len() - 1)
@@ -140,7 +140,7 @@ impl<'m> Graph<'m> {
             offset = offset + bytes;
         }
         let result = ty(&op.result().ok_or_else(missing)?)?.clone();
-        let whole = self.make(op, &result, parts.iter().map(|(m, _)| *m).collect());
+        let whole = self.make(op, 0, &result, parts.iter().map(|(m, _)| *m).collect());
         if let Place::Made(w) = whole {
             for (m, offset) in parts {
                 if let Some(made) = self.made.get_mut(m) {
@@ -217,6 +217,14 @@ impl<'m> Graph<'m> {
         let places = self.calls.iter().flat_map(|c| &c.reads).chain(self.outputs.iter().map(|(_, _, p)| p));
         places.filter_map(|p| if let Place::Const(id) = p { Some(*id) } else { None }).collect()
     }
+}
+
+/// The ONNX node whose value result `k` is.
+fn node_of(op: &Operation, k: usize) -> Option<&str> {
+    let region = op.regions.first();
+    let inner = region.and_then(|r| r.ops.iter().find(|o| r.yields.get(k).is_some_and(|y| o.results.contains(y))));
+    let last = inner.and_then(|o| o.loc.0.last()).or_else(|| op.loc.0.last());
+    last.map(|name| &**name)
 }
 
 /// Bytes that suffice whatever data decides.

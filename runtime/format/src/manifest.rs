@@ -93,6 +93,22 @@ pub struct TargetProgram {
     pub arena_bytes: Slot,
     /// `arena_bytes` as a formula for people.
     pub peak_text: String,
+    /// What lives in the arena, for people: no runtime looks at it.
+    pub buffers: Vec<ArenaBuffer>,
+}
+
+/// A tensor in the arena, or several that take over its memory from each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArenaBuffer {
+    /// Types and the ONNX nodes that they come from.
+    pub name: String,
+    pub offset: Slot,
+    pub bytes: Slot,
+    /// `bytes` as a formula for people.
+    pub bytes_text: String,
+    /// Commands: first written at `start`, last needed at `end`, which for outputs is the number of commands.
+    pub start: u32,
+    pub end: u32,
 }
 
 /// What runs the kernels.

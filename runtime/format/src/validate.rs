@@ -166,6 +166,12 @@ fn target(m: &Manifest, index: usize, t: &TargetProgram, code_lens: &[u64]) -> C
         }
     };
     slot(m, t.arena_bytes, || format!("{} arena", here()))?;
+    for b in &t.buffers {
+        let at = || format!("{} buffer \"{}\"", here(), b.name);
+        slot(m, b.offset, at)?;
+        slot(m, b.bytes, at)?;
+        ensure(b.start <= b.end && b.end as usize <= t.commands.len(), at, || format!("it lives from {} to {}", b.start, b.end))?;
+    }
     for (k, kernel) in t.kernels.iter().enumerate() {
         let at = || format!("{} kernel {k} \"{}\"", here(), kernel.name);
         slot(m, kernel.scratch_bytes, at)?;

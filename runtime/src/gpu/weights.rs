@@ -175,6 +175,7 @@ mod tests {
             outputs: vec![],
             arena_bytes: Slot(0),
             peak_text: String::new(),
+            buffers: vec![],
         }
     }
 

@@ -167,6 +167,7 @@ pub fn sample() -> Sample {
         outputs: (0..4).map(BufferRef::Output).collect(),
         arena_bytes,
         peak_text: "alignup(12*n, 256)".into(),
+        buffers: vec![],
     };
     let floats = |v: &[f32]| v.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
     // the second one belongs to another target: no GPU has seen it

@@ -299,7 +299,9 @@ function program(r: Reader): Program {
   const all = r.list(command);
   const commands = all.filter((c) => c !== undefined);
   if (gpu && commands.length !== all.length) throw bad(`the program "${target}" has control flow, which no GPU runs`);
-  return { target, gpu, section, kernels, commands, outputs: r.list(bufferRef), arenaBytes: r.uint(), peak: r.string() };
+  const p = { target, gpu, section, kernels, commands, outputs: r.list(bufferRef), arenaBytes: r.uint(), peak: r.string() };
+  r.list((r) => [r.string(), r.uint(), r.uint(), r.string(), r.uint(), r.uint()]); // what lives in the arena, for people
+  return p;
 }
 
 export function decodeManifest(bytes: Uint8Array<ArrayBuffer>): Manifest {

@@ -120,6 +120,7 @@ pub fn sample(arch: Arch) -> Sample {
         outputs: vec![arena(zero), arena(copy_at), BufferRef::Input(0), w],
         arena_bytes,
         peak_text: "alignup(12*n, 64) + 2*alignup(4*n, 64)".into(),
+        buffers: vec![],
     };
     Sample {
         manifest: Manifest {

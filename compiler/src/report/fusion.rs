@@ -1,0 +1,62 @@
+//! Which ONNX nodes became one dispatch, and for every producer and consumer that are two, why.
+
+use super::Memory;
+use super::dispatches::{Row, rows};
+use crate::{AnyTarget, Build};
+use odc_ir::core::{Binding, Sym};
+use odc_passes::fuse::{Refusal, refusals};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The sizes of a memory report.
+pub(super) fn binding(memory: &Memory<'_>) -> Binding {
+    Binding(memory.dims.iter().map(|(name, size, _)| (Sym::new(name), *size)).collect())
+}
+
+/// Numbers of the two dispatches of each refusal; those whose dispatch is not in the program (in a body that was unrolled) are left out.
+pub(super) fn pairs(rows: &[Row], refusals: Vec<Refusal>) -> Vec<(usize, usize, Refusal)> {
+    let mut number: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (k, r) in rows.iter().enumerate() {
+        number.entry(r.nodes.join(" + ")).or_default().push(k);
+    }
+    let of = |loc: &odc_ir::core::Loc| number.get(&loc.to_string()).map_or(&[][..], Vec::as_slice);
+    let pair = |r: Refusal| {
+        let (from, to) = (of(&r.producer), of(&r.consumer));
+        // Of equal places the two that follow each other.
+        let reads = |a: &usize, b: &usize| rows.get(*b).is_some_and(|row| row.after.contains(a));
+        let known = to.iter().find_map(|b| Some((*from.iter().find(|a| reads(a, b))?, *b)));
+        known.or_else(|| Some((*from.first()?, *to.first()?))).map(|(a, b)| (a, b, r))
+    };
+    refusals.into_iter().filter_map(pair).collect()
+}
+
+pub fn fusion_text(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> String {
+    let rows = rows(build, target, &binding(memory));
+    let mut out = String::new();
+    let at: Vec<String> = memory.dims.iter().map(|(n, v, _)| format!("{n} = {v}")).collect();
+    let at = if at.is_empty() { String::new() } else { format!(" at {}", at.join(", ")) };
+    let _ = writeln!(out, "{} dispatches for {}{at}", rows.len(), target.name());
+    for (k, r) in rows.iter().enumerate() {
+        let _ = writeln!(out, "{}", r.text(k));
+    }
+    let pairs = pairs(&rows, refusals(&build.dispatches, &build.machine));
+    let _ = writeln!(out, "{} pairs that are not one dispatch", pairs.len());
+    for (a, b, r) in pairs {
+        let whys: Vec<String> = r.reasons.iter().map(|(way, why)| format!("{way}: {why}")).collect();
+        let _ = writeln!(out, "{a:4} -> {b}  {}", whys.join("; "));
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+pub fn fusion_json(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> Value {
+    let rows = rows(build, target, &binding(memory));
+    let refused = pairs(&rows, refusals(&build.dispatches, &build.machine));
+    json!({ "target": target.name(), "dispatches": rows.iter().map(Row::json).collect::<Vec<_>>(), "not_merged": refused.iter().map(refusal).collect::<Vec<_>>() })
+}
+
+pub(super) fn refusal((from, to, r): &(usize, usize, Refusal)) -> Value {
+    let reasons: Vec<_> = r.reasons.iter().map(|(way, why)| json!([way.to_string(), why.to_string()])).collect();
+    json!({ "from": from, "to": to, "reasons": reasons })
+}
