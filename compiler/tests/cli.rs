@@ -73,7 +73,7 @@ impl Fixture {
 #[test]
 fn help_shows_examples() {
     assert!(run("--help").ok().stdout.contains("Examples:"));
-    for c in ["compile", "run", "verify", "bench", "info", "check", "opt", "targets"] {
+    for c in ["compile", "run", "verify", "bench", "info", "viz", "check", "opt", "targets"] {
         let text = run(&format!("{c} --help")).ok().stdout;
         assert!(text.contains("Example") && text.contains(&format!("odc {c}")), "{c}: {text}");
     }
@@ -338,4 +338,75 @@ fn targets_are_listed() {
     run(&format!("compile {} -t {foreign} -o {}", f.model, other.display())).ok();
     assert!(run(&format!("info {}", other.display())).ok().stdout.contains("target"));
     run(&format!("run {} -i x={}/turned.npy", other.display(), f.data)).fails(6, &["ODC0641"]);
+}
+
+#[test]
+fn memory_is_that_of_the_artifact() {
+    let f = &*CLS;
+    let v = run(&format!("info {} --memory --json --dim x_d0=2 --dim x_d2=48 --dim x_d3=192", f.artifact)).ok().json();
+    let t = &v["targets"][0];
+    let number = |name: &str| t[name].as_i64().unwrap();
+    let info = run(&format!("info {} --json --dim x_d0=2 --dim x_d2=48 --dim x_d3=192", f.artifact)).ok().json();
+    assert_eq!(number("arena_bytes"), info["arena_bytes"].as_i64().unwrap());
+    let live: i64 = t["live"].as_array().unwrap().iter().map(|b| b["bytes"].as_i64().unwrap()).sum();
+    assert_eq!(live, number("lower_bound_bytes"));
+    assert!(number("arena_bytes") * 100 <= live * 115, "{t}");
+    // The model compiled on the spot says the same.
+    let text = run(&format!("info {} --memory", f.artifact)).ok().stdout;
+    assert!(text.contains("x_d0 = 64 (not given)") && text.contains("formula") && text.contains("peak     dispatch"), "{text}");
+    assert_eq!(run(&format!("info {} --memory", f.model)).ok().stdout, text);
+    assert_eq!(run(&format!("compile {} --explain memory", f.model)).ok().stdout, text);
+}
+
+#[test]
+fn fusion_and_patterns_are_explained() {
+    let f = &*CLS;
+    let v = run(&format!("compile {} --explain fusion --json", f.model)).ok().json();
+    let t = &v["targets"][0];
+    let dispatches = t["dispatches"].as_array().unwrap();
+    assert_eq!(dispatches.len() as i64, run(&format!("info {} --json", f.artifact)).ok().json()["dispatches"].as_i64().unwrap());
+    // Every reader of a dispatch is a pair with a reason for each way.
+    let refused = t["not_merged"].as_array().unwrap();
+    for (k, d) in dispatches.iter().enumerate() {
+        for from in d["after"].as_array().unwrap() {
+            let pair = refused.iter().find(|p| p["from"] == *from && p["to"] == k);
+            assert_eq!(pair.map(|p| p["reasons"].as_array().unwrap().len()), Some(3), "{from} -> {k}");
+        }
+    }
+    let text = run(&format!("compile {} --explain patterns --explain fusion --at x_d0=1", f.model)).ok().stdout;
+    assert!(text.contains("hard swish") && text.contains("0 that look like a pattern") && text.contains("x_d0 = 1"), "{text}");
+    run(&format!("compile {} --explain speed", f.model)).fails(1, &["speed", "fusion"]);
+}
+
+#[test]
+fn the_page_shows_every_dispatch_and_no_name_escapes() {
+    let f = &*CLS;
+    let v = run(&format!("compile {} --explain fusion --json", f.model)).ok().json();
+    let dispatches = v["targets"][0]["dispatches"].as_array().unwrap();
+    // A node whose name would end the script and open a tag.
+    let name = dispatches.iter().find_map(|d| d["nodes"].as_array()?.iter().find_map(|n| n.as_str().filter(|n| n.len() >= 12))).unwrap();
+    let evil = format!("</script><b>{}", "x".repeat(name.len() - 12));
+    let mut bytes = std::fs::read(&f.model).unwrap();
+    for at in 0..bytes.len() - name.len() {
+        if bytes[at..].starts_with(name.as_bytes()) {
+            bytes[at..at + name.len()].copy_from_slice(evil.as_bytes());
+        }
+    }
+    let (model, page) = (f.place("evil.onnx"), f.place("report.html"));
+    std::fs::write(&model, bytes).unwrap();
+    run(&format!("viz {} --at x_d0=1 -o {}", model.display(), page.display())).ok();
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("&lt;/script&gt;&lt;b&gt;") && !html.contains("<b>"), "escaped");
+    assert_eq!(html.matches("<tr data-n=").count(), dispatches.len());
+    for tag in
+        ["html", "head", "body", "section", "div", "dl", "dd", "table", "tr", "td", "th", "button", "span", "i", "script", "style", "aside"]
+    {
+        let open = html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
+        assert_eq!(open, html.matches(&format!("</{tag}>")).count(), "<{tag}>");
+    }
+    assert!(!html.contains("src=") && !html.contains("@import") && !html.contains("url("), "it needs nothing from elsewhere");
+    let data = html.split("id=\"data\">").nth(1).and_then(|s| s.split("</script>").next()).unwrap();
+    let data: serde_json::Value = serde_json::from_str(data).unwrap();
+    assert_eq!(data["dispatches"].as_array().unwrap().len(), dispatches.len());
+    assert!(data["memory"]["buffers"].as_array().unwrap().len() > 10);
 }

@@ -5,7 +5,7 @@ use crate::target::AnyTarget;
 use crate::{Build, show};
 use odc_ir::core::{Binding, DType, Dim};
 use odc_ir::program::{BufferRef, Command};
-use odc_ir::tensor::{Expr, Index, Op, Operation, Program, ReduceKind, Template};
+use odc_ir::tensor::{Axes, Expr, Index, Op, Operation, Program, ReduceKind, Template};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -117,8 +117,10 @@ fn touched(dispatch: &Operation, k: usize, at: &Binding) -> Option<i64> {
 fn kind(dispatch: &Operation) -> &'static str {
     let Op::Dispatch { schedule } = &dispatch.op else { return "other" };
     let ops: Vec<&Op> = dispatch.regions.iter().flat_map(|r| &r.ops).map(|o| &o.op).collect();
-    let windows = |p: &Program| {
-        let moved = |i: &Index| matches!(i, Index::Dim(d) if d.as_sym().is_none() && d.as_const().is_none());
+    // A window: one coordinate of both a result's axis and a sum's.
+    let windows = |axes: &Axes, raxes: &Axes, p: &Program| {
+        let of = |d: &Dim, among: &Axes| among.iter().any(|(s, _)| d.uses(s));
+        let moved = |i: &Index| matches!(i, Index::Dim(d) if of(d, axes) && of(d, raxes));
         p.loads().any(|(_, index)| index.iter().any(moved))
     };
     let product = |op: &&&Op| {
@@ -127,7 +129,7 @@ fn kind(dispatch: &Operation) -> &'static str {
     };
     match (ops.as_slice(), ops.iter().find(product)) {
         (ops, Some(_)) if ops.len() > 2 && schedule.template == Template::Rows => "attention",
-        (_, Some(Op::Reduce { raxes, body, .. })) if raxes.len() > 1 || windows(body) => "convolution",
+        (_, Some(Op::Reduce { axes, raxes, body, .. })) if windows(axes, raxes, body) => "convolution",
         (_, Some(_)) => "product",
         ([Op::Scatter { .. }, ..], _) => "scatter",
         ([Op::Map { body, .. }], _) if body.root.is_some_and(|r| matches!(body.get(r), Expr::Load { .. } | Expr::Const(..))) => "movement",

@@ -49,7 +49,7 @@ function drawMemory() {
     bar.append(make("title", {}, `${b.name}\n${bytes(b.bytes)} at ${bytes(b.offset)}${b.formula === String(b.bytes) ? "" : `\n= ${b.formula}`}\ncommands ${b.start} to ${b.end}`));
     if (maker !== undefined) bar.addEventListener("click", () => select(maker, true));
     svg.append(bar);
-    const letters = Math.floor((x1 - x0 - 8) / 6.4);
+    const letters = Math.floor((x1 - x0 - 8) / 7);
     if (letters >= 4 && y1 - y0 >= 15) svg.append(make("text", { class: "label", x: x0 + 4, y: (y0 + y1) / 2 + 4 }, short(b.name, letters)));
   }
   const peak = make("rect", { class: "peak", x: x(memory.peak_command), y: top, width: Math.max(x(1) - x(0), 2), height: height - top - bottom, "pointer-events": "none" });
@@ -143,7 +143,7 @@ function drawGraph() {
     const r = rows[v.n];
     const g = make("g", { class: `box ${r.kind}`, transform: `translate(${v.x - BOX / 2} ${y(v)})`, tabindex: "0", role: "button", "aria-label": `dispatch ${v.n}, ${r.kind}` });
     g.append(make("rect", { width: BOX, height: TALL, rx: 7 }), make("rect", { class: "kind", width: 5, height: TALL, rx: 2.5 }));
-    g.append(make("text", { x: 14, y: 19 }, short(node(r), 31)));
+    g.append(make("text", { x: 14, y: 19 }, short(node(r), 29)));
     g.append(make("text", { class: "soft", x: 14, y: 36 }, `${v.n} · ${r.kind} · ${share(r)}`));
     g.append(make("title", {}, r.nodes.join("\n")));
     g.addEventListener("click", () => select(v.n, false));

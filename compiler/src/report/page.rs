@@ -69,7 +69,7 @@ fn tiles(out: &mut String, compiled: &Compiled, memory: &Memory<'_>, rows: &[Row
         ("Weights", show::bytes(s.weight_bytes), format!("{} of code", show::bytes(s.code_bytes))),
         ("Arithmetic", flops::text(&Dim::from(sum(&|r| r.flops))), "in one run".into()),
         ("Traffic", bytes(sum(&|r| r.read.saturating_add(r.written))), "read and written".into()),
-        ("Predicted", format!("{:.2} ms", us / 1e3), "from the target's costs, one core".into()),
+        ("Predicted", format!("{:.2} ms", us / 1e3), "by the target's costs".into()),
     ] {
         let _ = writeln!(out, "<div><dt>{what}</dt><dd>{}</dd><dd class=\"more\">{}</dd></div>", escaped(&value), escaped(&more));
     }

@@ -404,6 +404,36 @@ fn large_symbolic_models_plan_quickly_into_short_code() {
     assert!(code.instrs().len() < 100, "{} instructions, arena {}", code.instrs().len(), p.arena_bytes);
 }
 
+/// Stages of a residual net over images of any size: no size is provably twice another, since halves are rounded up.
+#[test]
+fn halved_images_waste_little() {
+    let m = module(&[("b", 1, None), ("h", 1, None), ("w", 1, None)], |b, x| {
+        let half = |d: &Dim| (d + 1).floordiv(&2.into());
+        let (mut h, mut w) = (half(&Dim::sym("h")), half(&Dim::sym("w")));
+        let mut v = map(b, &[x], &[Dim::sym("b"), 64.into(), h.clone(), w.clone()]);
+        for stage in 0..4 {
+            let shape = |c: i64, h: &Dim, w: &Dim| [Dim::sym("b"), Dim::from(c << stage), h.clone(), w.clone()];
+            let before = (h.clone(), w.clone());
+            (h, w) = (half(&h), half(&w));
+            for block in 0..3 {
+                let from = if block == 0 { &before } else { &(h.clone(), w.clone()) };
+                let narrow = map(b, &[v], &shape(64, &from.0, &from.1));
+                let middle = map(b, &[narrow], &shape(64, &h, &w));
+                let beside = if block == 0 { map(b, &[v], &shape(256, &h, &w)) } else { v };
+                v = map(b, &[middle, beside], &shape(256, &h, &w));
+            }
+        }
+        vec![v]
+    });
+    let p = plan(&m, kernels(&m)).unwrap();
+    sound(&p);
+    for sizes in [[1, 224, 224], [8, 97, 300], [1, 640, 480], [64, 64, 64]] {
+        let at = odc_ir::core::Binding(["b", "h", "w"].into_iter().map(Sym::new).zip(sizes).collect());
+        let r = report_at(&p, at).unwrap();
+        assert!(r.arena_bytes * 100 <= r.live_bytes * 105, "{} bytes for {} alive at {sizes:?}", r.arena_bytes, r.live_bytes);
+    }
+}
+
 #[test]
 fn on_gpus_outputs_are_apart_and_nothing_is_bound_twice() {
     let m = module(&[("n", 1, None)], |b, x| {
