@@ -15,12 +15,12 @@ use crate::egraph::{self, Group, Report};
 use crate::{Gpu, Machine};
 pub(crate) use absorb::{is_view, stored_as, with_epilogue};
 pub(crate) use group::by_row;
-pub use why::{Refusal, Way, Why, refusals};
 pub(crate) use inline::{evaluated_at, is_contraction, read_once, scaled, substitutable, through_view};
 use odc_ir::core::{Block, Dim, Loc, Ranges, Sym, Symbol, Value, counted};
 use odc_ir::tensor::{self, Func, Module, Op, Operation, Schedule};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+pub use why::{Refusal, Way, Why, refusals};
 
 /// A function's ops while they merge: `None` once absorbed. Positions keep the order of execution.
 struct Work {

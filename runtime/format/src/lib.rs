@@ -23,8 +23,8 @@ pub use control::{Structure, structure};
 pub use dtype::DType;
 pub use error::{FormatError, WriteError};
 pub use manifest::{
-    Access, Arch, ArenaBuffer, BufferRef, Carried, Code, Command, Device, Digests, Dispatch, GpuKernel, GpuLimits, InRange, Kernel, Language, Loop,
-    LoopCondition, Manifest, Moving, SymbolInfo, TargetProgram, TensorInfo, WeightInfo,
+    Access, Arch, ArenaBuffer, BufferRef, Carried, Code, Command, Device, Digests, Dispatch, GpuKernel, GpuLimits, InRange, Kernel,
+    Language, Loop, LoopCondition, Manifest, Moving, SymbolInfo, TargetProgram, TensorInfo, WeightInfo,
 };
 pub use read::{ArtifactView, Layout};
 pub use shape::{Check, Condition, Instr, ShapeBuilder, ShapeError, ShapeFault, ShapeProgram, Slot};
