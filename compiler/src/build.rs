@@ -12,7 +12,9 @@ use odc_ir::{graph, loops, tensor};
 use odc_passes::egraph::Group;
 use odc_passes::fuse::Arm;
 use odc_passes::plan::{PlanOptions, SplitError};
-use odc_passes::{Gpu, Machine, canonicalise, compress, cost, expand, fuse, gpu, lower_loop, lower_tensor, merge, plan, schedule, unroll};
+use odc_passes::{
+    Gpu, Machine, canonicalise, compress, cost, expand, fuse, gpu, join, lower_loop, lower_tensor, merge, plan, schedule, unroll,
+};
 
 /// What the targets of one machine share.
 #[derive(Clone, Debug)]
@@ -61,6 +63,9 @@ impl Build {
         }
         let Formed { tensor, mut dispatches, decisions } = formed;
         let compressed = (options.weights == Weights::F16).then(|| compress::compress(&mut dispatches));
+        if level > OptLevel::O0 && machine == Machine::Cpu {
+            join::best(&mut dispatches);
+        }
         // A GPU's schedule is how a dispatch becomes workgroups at all, not only how fast it is.
         if level > OptLevel::O0 || machine != Machine::Cpu {
             report("scheduling and packing weights", 0, 0);

@@ -5,7 +5,7 @@ use crate::progress::silent;
 use crate::{AnyModule, AnyTarget, build};
 use odc_ir::core::{Func, Level, Module};
 use odc_ir::{graph, loops, program, tensor};
-use odc_passes::{Machine, canonicalise, expand, fuse, lower_loop, lower_tensor, merge, plan, schedule, unroll};
+use odc_passes::{Machine, canonicalise, expand, fuse, join, lower_loop, lower_tensor, merge, plan, schedule, unroll};
 
 /// What a pass takes and gives.
 #[derive(Clone, Copy)]
@@ -103,6 +103,7 @@ pub const PASSES: &[Pass] = &[
     },
     LOWER_TENSOR,
     Pass { name: "fuse", about: "structured ops into dispatches, greedily", run: Run::Tensor(fuse::fuse) },
+    Pass { name: "join", about: "concats as views into one buffer", run: Run::Tensor(|m| _ = join::join(m, &|_| true)) },
     SCHEDULE,
     Pass {
         name: "lower_loop",
