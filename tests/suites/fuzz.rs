@@ -97,7 +97,8 @@ fn damaged_models() {
 /// What fuzzers found once: `fuzz/regressions/TARGET/`.
 #[test]
 fn findings_stay_fixed() {
-    let targets: [(&str, fn(&[u8])); 7] = [
+    type Target = (&'static str, fn(&[u8]));
+    let targets: [Target; 7] = [
         ("onnx_import", fuzz::onnx_import),
         ("parse_graph", fuzz::parse_graph),
         ("parse_tensor", fuzz::parse_tensor),

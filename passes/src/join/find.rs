@@ -32,7 +32,7 @@ pub(super) fn chains(p: &Program, ty: &dyn Fn(u32) -> Option<TensorType>, ranges
 
 fn chain(p: &Program, at: ExprId, ty: &dyn Fn(u32) -> Option<TensorType>, ranges: &Ranges, inner: &mut BTreeSet<ExprId>) -> Option<Chain> {
     // The loads, and where along `along` each but the last ends.
-    let (mut loads, mut ends, mut selects): (Vec<(u32, &[Index])>, Vec<&Dim>, Vec<ExprId>) = (vec![], vec![], vec![]);
+    let (mut loads, mut ends, mut selects) = (Vec::<(u32, &[Index])>::new(), Vec::<&Dim>::new(), Vec::<ExprId>::new());
     let mut along: Option<&Dim> = None;
     let mut next = at;
     while let Expr::Select(c, part, rest) = p.get(next) {

@@ -86,7 +86,7 @@ pub fn tf_idf(c: &mut Call) -> Out {
             let hits = c.reduce(ReduceFn::Sum, &hits, &[1], false)?;
             // To the grams' columns: a table of as many columns would be made here, which few bytes of a file may ask for.
             let own = table(DType::I64, &[count as i64], own.iter().map(|p| *p as f64));
-            let on = table(DType::F32, &[2], [0.0, 1.0].into_iter());
+            let on = table(DType::F32, &[2], [0.0, 1.0]);
             let spread = c.emit(Op::OneHot { axis: 1 }, &[&own, &on], DType::F32, vec![Dim::from(count as i64), Dim::from(columns)])?;
             let hits = c.matmul(&hits, &spread)?;
             found = Some(match found {
