@@ -165,6 +165,12 @@ impl<'a> Parser<'a> {
 
     fn tensor(&mut self, name: Option<String>, ty: DType, dims: Vec<i64>) -> TensorProto {
         self.expect("[");
+        if ty == DType::Str {
+            // Where `T` is text, numbers are.
+            let text = |p: &mut Self| if p.eat("\"") { p.quoted() } else { Bytes::copy_from_slice(p.word().as_bytes()) };
+            let string_data = self.list("]", text);
+            return TensorProto { name, dims, data_type: Some(number(ty)), string_data, ..Default::default() };
+        }
         let data = self.list("]", |p| Scalar::Float(p.word().parse().expect("a number")).wrap(ty));
         let bytes = TensorValue::new(ty, vec![data.len()], data).expect("as many as there are").to_bytes();
         let bytes = match ty.bits() {

@@ -386,6 +386,7 @@ mod tests {
                 dispatches: vec![],
                 copies: vec![],
                 segments: vec![],
+                slots: vec![],
             };
             let mut plan = empty();
             plan.arrange(steps);

@@ -194,6 +194,9 @@ fn half_complex(c: &mut Call, z: &Complex, n: i64) -> Got<Val> {
 
 pub fn stft(c: &mut Call) -> Out {
     let (x, step) = (c.input(0)?, c.input(1)?);
+    if !x.dtype().is_float() {
+        return Err(operand(format!("needs floats, is {}", x.ty)));
+    }
     let step = only(&c.const_ints(&step, "the step")?, "the step")?;
     let window = c.opt(2);
     let own = window.as_ref().and_then(|w| w.shape().first().and_then(Dim::as_const));
