@@ -1,11 +1,10 @@
 //! Conversions between element types held in wider ones, and the bits of half floats.
 
 use super::{Lower, wide};
-use odc_ir::core::{Binary, DType, Scalar, Value};
+use odc_ir::core::{Binary, DType, Scalar, Unary, Value};
 use odc_ir::loops::{LoopType, Op};
 
 const F32: LoopType = LoopType::Scalar(DType::F32);
-const U32: LoopType = LoopType::Scalar(DType::U32);
 
 impl Lower<'_> {
     /// The element type whose machine values hold scalars or vectors like `x` of old type `d`.
@@ -87,9 +86,40 @@ impl Lower<'_> {
             return self.bitcast(bits, DType::F32);
         }
         self.each_lane(x, &mut |l, x| {
-            let bits = l.op1(Op::HalfBits {}, &[x], U32);
+            let bits = l.half_bits(x);
             l.op1(Op::FromHalfBits {}, &[bits], F32)
         })
+    }
+
+    /// To nearest, ties to even, as integers: what languages have for it may cut bits off, and some devices do.
+    fn half_bits(&mut self, x: Value) -> Value {
+        let bits = self.bitcast(x, DType::U32);
+        let sign = self.bin_c(Binary::Shr, bits, 16);
+        let sign = self.bin_c(Binary::And, sign, 0x8000);
+        let size = self.bin_c(Binary::And, bits, 0x7fff_ffff);
+        // Exponents of 5 bits are less than those of 8 by 112.
+        let odd = self.bin_c(Binary::Shr, size, 13);
+        let odd = self.bin_c(Binary::And, odd, 1);
+        let up = self.bin_c(Binary::Add, odd, 0xfff);
+        let sum = self.bin(Binary::Add, size, up);
+        let normal = self.bin_c(Binary::Shr, sum, 13);
+        let normal = self.bin_c(Binary::Sub, normal, 112 << 10);
+        // Below 2^-14 a half counts in steps of 2^-24.
+        let positive = self.bitcast(size, DType::F32);
+        let scale = self.constant(Scalar::Float(f64::from(1 << 24)), F32);
+        let steps = self.bin(Binary::Mul, positive, scale);
+        let steps = self.op1(Op::Unary { f: Unary::Round }, &[steps], F32);
+        let steps = self.convert(steps, DType::U32);
+        let small = self.bin_c(Binary::Lt, size, 0x3880_0000);
+        let finite = self.select(small, steps, normal);
+        // From 65520 on, which rounds to 65536, infinity; then the NaNs.
+        let infinity = self.int(0x7c00, bits);
+        let large = self.bin_c(Binary::Ge, size, 0x477f_f000);
+        let number = self.select(large, infinity, finite);
+        let quiet = self.int(0x7e00, bits);
+        let nan = self.bin_c(Binary::Gt, size, 0x7f80_0000);
+        let half = self.select(nan, quiet, number);
+        self.bin(Binary::Or, sign, half)
     }
 
     /// To nearest, ties to even; a NaN keeps its high bits and stays one.
@@ -111,7 +141,7 @@ impl Lower<'_> {
         match d {
             DType::F16 => {
                 let x = self.convert(x, DType::F32);
-                self.op1(Op::HalfBits {}, &[x], U32)
+                self.half_bits(x)
             }
             DType::BF16 => self.bf16_bits(x),
             DType::I8 | DType::I16 => {

@@ -98,6 +98,17 @@ fn types() -> impl Iterator<Item = DType> {
     DType::ALL.iter().copied().filter(|d| !matches!(d, DType::F64 | DType::Str) && !d.is_storage())
 }
 
+/// Ties, the smallest and the largest.
+#[test]
+fn halves_are_rounded_to_nearest() {
+    let step = 2f64.powi(-24);
+    let near = [0.5, 0.500001, 1.5, 2.5, 1023.5, 1022.5, 1024.5].map(|n| n * step);
+    let far = [1.0 + 2f64.powi(-11), 1.0 + 3.0 * 2f64.powi(-11), 65519.9, -65520.0, 1e9, f64::NEG_INFINITY, f64::NAN, 2047.9999, -1e-9];
+    let x: Vec<Scalar> = near.into_iter().chain(far).map(|x| Scalar::Float(x).wrap(DType::F32)).collect();
+    let buffers = [raw(DType::F32, &x), raw(DType::F32, &x), vec![0xAA; 32]];
+    same(&elementwise(DType::F32, DType::F16, "cast %11"), &buffers, DType::F16, Features::default());
+}
+
 #[test]
 fn arithmetic_of_every_type() {
     for d in types() {

@@ -96,7 +96,8 @@ impl Tile<'_> {
     }
     /// The same at neighbours, as one vector.
     fn vector(&self, e: &mut Emit, along: &[Dim], kk: &Sym) -> Value {
-        match along.first().filter(|_| self.group > 1 && !self.deep) {
+        // Lines of a tile that is filled along the depth start anywhere.
+        match along.first().filter(|_| !self.deep) {
             Some(first) => {
                 let o = e.dim(&self.layout.place(first, &Dim::from(kk)));
                 e.load(self.array, o, F32X4)

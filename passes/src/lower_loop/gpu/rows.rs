@@ -90,7 +90,9 @@ fn together(axes: &Axes, depth: usize, kind: Option<ReduceKind>) -> bool {
 /// The stage's elements, or groups of them, `w` at a time.
 fn spread(e: &mut Emit, s: &Stage, inner: &Axes, w: i64) {
     let total = extent(inner);
-    let lanes = lanes::results(&s.op, inner, &e.ranges).filter(|_| s.groups);
+    // Groups that leave some idle while others do as much as before gain nothing.
+    let many = total.as_const().is_none_or(|n| n > w);
+    let lanes = lanes::results(&s.op, inner, &e.ranges).filter(|_| s.groups && many);
     let each_has = lanes.as_ref().map_or(1, |l| i64::from(l.count));
     let w = w * each_has;
     let mine = local() * each_has;
