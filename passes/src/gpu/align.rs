@@ -180,27 +180,30 @@ mod tests {
     use odc_ir::core::{no_blobs, parse_module};
     use odc_ir::loops::{Loop, verify_func};
 
-    /// How many loads and stores of `lanes` are left of a copy whose offset is `offset` (from `%6`, the invocation) and may use `%2`, a size.
-    fn left(offset: &str, size: &Dim) -> (usize, usize) {
+    /// How many vectors and how many scalars are loaded and stored by a copy whose offset is the last of `ops`: of `%8`, the invocation,
+    /// `%5` and `%6`, which are 4 and 6, and `%2`, a size.
+    fn left(ops: &[&str], size: &Dim) -> (usize, usize) {
+        let offset = 8 + ops.len();
+        let ops: String = ops.iter().enumerate().map(|(k, op)| format!("        %{} = binary {op} : index\n", 9 + k)).collect();
         let text = format!(
             r#"loop module "t" {{
   func @k(%0 "x": ptr<f32, global>, %1 "y": ptr<f32, global>, %2 "n": index) {{
     %3 = const {{value = 0}} : index
     %4 = const {{value = 1}} : index
     %5 = const {{value = 4}} : index
-    %20 = const {{value = 6}} : index
+    %6 = const {{value = 6}} : index
     for {{kind = grid}} %3, %5, %4 (%7: index) {{
-      for {{kind = block}} %3, %5, %4 (%6: index) {{
-        {offset}
-        %9 = load %0, %8 : vec<f32, 4>
-        store %1, %8, %9
+      for {{kind = block}} %3, %5, %4 (%8: index) {{
+{ops}        %{v} = load %0, %{offset} : vec<f32, 4>
+        store %1, %{offset}, %{v}
         yield
       }}
       yield
     }}
     yield
   }}
-}}"#
+}}"#,
+            v = offset + 1
         );
         let mut f = parse_module::<Loop>(&text, &no_blobs).unwrap_or_else(|e| panic!("{e}\n{text}")).funcs.remove(0);
         align(&mut f, std::slice::from_ref(size));
@@ -218,16 +221,14 @@ mod tests {
     fn what_is_proved_stays() {
         let n = Dim::sym("n");
         let (whole, apart) = ((2, 0), (0, 8));
-        assert_eq!(left("%8 = binary {f = mul} %6, %5 : index", &n), whole);
-        assert_eq!(left("%8 = binary {f = add} %6, %5 : index", &n), apart);
-        assert_eq!(left("%8 = binary {f = mul} %6, %20 : index", &n), apart);
-        assert_eq!(left("%8 = binary {f = mul} %6, %2 : index", &n), apart);
-        assert_eq!(left("%8 = binary {f = mul} %6, %2 : index", &(&n * 12)), whole);
-        assert_eq!(left("%8 = binary {f = mul} %6, %2 : index", &(&n * 12 + 2)), apart);
+        assert_eq!(left(&["{f = mul} %8, %5"], &n), whole);
+        assert_eq!(left(&["{f = add} %8, %5"], &n), apart);
+        assert_eq!(left(&["{f = mul} %8, %6"], &n), apart);
+        assert_eq!(left(&["{f = mul} %8, %2"], &n), apart);
+        assert_eq!(left(&["{f = mul} %8, %2"], &(&n * 12)), whole);
+        assert_eq!(left(&["{f = mul} %8, %2"], &(&n * 12 + 2)), apart);
         // The rest of a multiple of four by another one.
-        let rest = "%10 = binary {f = mul} %6, %5 : index\n        %11 = binary {f = mul} %2, %5 : index\n        %8 = binary {f = mod} %10, %11 : index";
-        assert_eq!(left(rest, &n), whole);
-        let part = "%10 = binary {f = mul} %6, %5 : index\n        %8 = binary {f = div} %10, %5 : index";
-        assert_eq!(left(part, &n), apart);
+        assert_eq!(left(&["{f = mul} %8, %5", "{f = mul} %2, %5", "{f = mod} %9, %10"], &n), whole);
+        assert_eq!(left(&["{f = mul} %8, %5", "{f = div} %9, %5"], &n), apart);
     }
 }
