@@ -3,9 +3,11 @@
 use crate::flops;
 use crate::target::AnyTarget;
 use crate::{Build, show};
-use odc_ir::core::{Binding, DType, Dim};
+use odc_ir::core::{Binding, DType, Dim, symbol_ranges};
 use odc_ir::program::{BufferRef, Command};
 use odc_ir::tensor::{Axes, Expr, Index, Op, Operation, Program, ReduceKind, Template};
+use odc_passes::Machine;
+use odc_passes::cost::{self, Place, Rates};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -22,7 +24,7 @@ pub struct Row {
     pub read: i64,
     pub written: i64,
     pub flops: i64,
-    /// What the target's costs predict.
+    /// Predicted: on CPUs by the cost model, elsewhere from the target's peak and bandwidth alone.
     pub us: f64,
     /// The rows whose results it reads.
     pub after: Vec<usize>,
@@ -33,10 +35,23 @@ pub fn rows(build: &Build, target: &AnyTarget, at: &Binding) -> Vec<Row> {
     // Equal places in the model have equal locs; the plan keeps their order.
     let mut ops: BTreeMap<String, Vec<&Operation>> = BTreeMap::new();
     let mut types = BTreeMap::new();
+    let mut times = BTreeMap::new();
+    let mut symbols = build.dispatches.symbols.clone();
+    for (s, known) in &mut symbols {
+        if let Ok(n) = at.eval(&Dim::from(s)) {
+            (known.lo, known.hi) = (n, Some(n));
+        }
+    }
+    let ranges = symbol_ranges(&symbols);
+    let place = Place { ranges: &ranges, symbols: &symbols };
     for f in &build.dispatches.funcs {
+        let weights = cost::constants(f);
         for op in f.body.ops.iter().filter(|o| matches!(o.op, Op::Dispatch { .. })) {
             ops.entry(op.loc.to_string()).or_default().push(op);
             let ty = |v: &odc_ir::core::Value| f.types.get(v.index()).cloned();
+            if build.machine == Machine::Cpu {
+                times.insert(std::ptr::from_ref(op), Rates::CPU.time(&cost::dispatch(f, op, &weights, &place)) / 1e3);
+            }
             types.insert(
                 std::ptr::from_ref(op),
                 (op.operands.iter().map(ty).collect::<Vec<_>>(), op.results.iter().map(ty).collect::<Vec<_>>()),
@@ -82,7 +97,9 @@ pub fn rows(build: &Build, target: &AnyTarget, at: &Binding) -> Vec<Row> {
             read,
             written,
             flops,
-            us: predicted_us(target, read.saturating_add(written), flops),
+            us: op
+                .and_then(|o| times.get(&std::ptr::from_ref(o)).copied())
+                .unwrap_or_else(|| predicted_us(target, read.saturating_add(written), flops)),
             after,
         });
     }

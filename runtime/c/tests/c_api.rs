@@ -109,5 +109,5 @@ fn c_programs_without_std() {
     let model = std::fs::metadata(bench.path("sample.odc")).unwrap().len();
     let size = std::fs::metadata(&small).unwrap().len();
     println!("smallest program, stripped: {size} bytes, of which about {model} are the model's artifact");
-    assert!(size < 176 * 1024, "the runtime has grown to {size} bytes");
+    assert!(size < 180 * 1024, "the runtime has grown to {size} bytes");
 }
