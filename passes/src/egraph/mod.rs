@@ -130,7 +130,7 @@ impl Graph {
             if !done.insert(id) {
                 continue;
             }
-            let mut open: Vec<Node> = self.egraph[id].nodes.clone();
+            let mut open = self.nodes(id);
             let mut next = 0;
             while let Some(user) = open.get(next).cloned() {
                 next += 1;
@@ -138,7 +138,7 @@ impl Graph {
                 children.dedup();
                 for child in children {
                     let child = self.egraph.find(child);
-                    for maker in self.egraph[child].nodes.clone() {
+                    for maker in self.nodes(child) {
                         for node in rules.apply(&self.egraph, &mut self.tables, &user, child, &maker) {
                             if open.len() < MOST_NODES && !open.contains(&node) {
                                 let added = self.egraph.add(node.clone());
@@ -149,8 +149,14 @@ impl Graph {
                     }
                 }
             }
-            self.egraph.rebuild();
         }
+        // Once: it looks at every node there is.
+        self.egraph.rebuild();
+    }
+
+    /// A class's nodes over classes as they are known by now.
+    fn nodes(&self, id: Id) -> Vec<Node> {
+        self.egraph[id].nodes.iter().map(|n| n.clone().map_children(|c| self.egraph.find(c))).collect()
     }
 
     /// Adds the ops of `given` to the classes of their results; gives the node of each.
@@ -186,8 +192,7 @@ impl Graph {
         let (mut all, mut problem) = (vec![], Problem { classes: vec![], roots: vec![] });
         for (k, id) in classes.iter().enumerate() {
             let (mut nodes, mut candidates) = (vec![], vec![]);
-            for n in &self.egraph[*id].nodes {
-                let n = n.clone().map_children(|c| self.egraph.find(c));
+            for n in self.nodes(*id) {
                 let children: Option<BTreeSet<usize>> = n.children.iter().map(|c| position.get(c).copied().filter(|p| *p < k)).collect();
                 // Were a value computed from itself, nothing could begin.
                 let Some(children) = children else { continue };
