@@ -4,7 +4,7 @@ use super::Memory;
 use super::dispatches::{Row, rows};
 use crate::{AnyTarget, Build};
 use odc_ir::core::{Binding, Sym};
-use odc_passes::fuse::{Refusal, refusals};
+use odc_passes::fuse::{self, Refusal, refusals};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -40,6 +40,21 @@ pub fn fusion_text(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> St
     for (k, r) in rows.iter().enumerate() {
         let _ = writeln!(out, "{}", r.text(k));
     }
+    for d in &build.decisions {
+        let (s, ms) = (&d.search, |ns: f64| ns / 1e6);
+        let fired: Vec<String> = s.fired.iter().map(|(group, n)| format!("{group} {n}")).collect();
+        let _ = writeln!(
+            out,
+            "e-graph of @{}: {} classes, {} nodes ({}); predicted {:.3} ms, greedy {:.3} ms{}",
+            d.func,
+            s.classes,
+            s.nodes,
+            fired.join(", "),
+            ms(d.chosen),
+            ms(d.greedy),
+            if d.taken() { ": taken" } else { ": greedy stays" }
+        );
+    }
     let pairs = pairs(&rows, refusals(&build.dispatches, &build.machine));
     let _ = writeln!(out, "{} pairs that are not one dispatch", pairs.len());
     for (a, b, r) in pairs {
@@ -53,7 +68,14 @@ pub fn fusion_text(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> St
 pub fn fusion_json(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> Value {
     let rows = rows(build, target, &binding(memory));
     let refused = pairs(&rows, refusals(&build.dispatches, &build.machine));
-    json!({ "target": target.name(), "dispatches": rows.iter().map(Row::json).collect::<Vec<_>>(), "not_merged": refused.iter().map(refusal).collect::<Vec<_>>() })
+    let decision = |d: &fuse::Decision| {
+        json!({
+            "func": d.func, "classes": d.search.classes, "nodes": d.search.nodes, "fired": d.search.fired, "changed": d.search.changed,
+            "predicted_ns": d.chosen, "greedy_ns": d.greedy, "taken": d.taken(),
+        })
+    };
+    let searched: Vec<_> = build.decisions.iter().map(decision).collect();
+    json!({ "target": target.name(), "search": searched, "dispatches": rows.iter().map(Row::json).collect::<Vec<_>>(), "not_merged": refused.iter().map(refusal).collect::<Vec<_>>() })
 }
 
 pub(super) fn refusal((from, to, r): &(usize, usize, Refusal)) -> Value {
