@@ -36,6 +36,9 @@ function half(bits) {
 
 const adapter = await dawn("vulkan");
 const device = await fullDevice(adapter);
+// What the device refuses it does not do: results of it are nobody's.
+const refused = [];
+device.addEventListener("uncapturederror", (event) => refused.push(event.error.message));
 const server = await serve({ "/model.odc": resolve(file) });
 let wrong = 0;
 let compared = 0;
@@ -70,10 +73,13 @@ try {
     }
   }
   model.destroy();
+  await device.queue.onSubmittedWorkDone();
 } catch (e) {
   console.log(`FAILED  ${e.message}`);
   wrong++;
 }
+for (const message of new Set(refused)) console.log(`FAILED  the device refused: ${message}`);
+wrong += refused.length;
 server.close();
 if (compared === 0) console.log("FAILED  nothing was compared");
 process.exit(wrong > 0 || compared === 0 ? 1 : 0);

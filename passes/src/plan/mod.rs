@@ -51,6 +51,9 @@ pub enum PlanError {
     Size { what: String },
 }
 
+/// The least bytes that a binding takes.
+const BINDING: i64 = 16;
+
 /// How a machine wants its memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PlanOptions {
@@ -179,7 +182,8 @@ impl<'m> Planner<'m> {
         let order = order::order(&graph, self.samples.first());
         let apart = if outputs_apart { values::apart(&graph) } else { BTreeMap::new() };
         let storages = in_place::storages(&graph, &order, &self.ranges, &|v| !apart.contains_key(&v), self.options.in_place);
-        let mut items: Vec<Item> = storages.iter().map(|s| Item { bytes: s.bytes.clone(), start: s.start, end: s.end }).collect();
+        let item = |s: &in_place::Storage| Item { bytes: self.taken(&s.bytes), start: s.start, end: s.end };
+        let mut items: Vec<Item> = storages.iter().map(item).collect();
 
         let mut firsts = BTreeMap::new();
         for (position, at) in order.iter().enumerate() {
@@ -252,6 +256,13 @@ impl<'m> Planner<'m> {
             f.outputs.push((port(name, ty), at));
         }
         Ok(f)
+    }
+
+    /// What a value of `bytes` takes in the arena. One without elements takes a place too where it is bound by range: a binding is
+    /// never empty, and two that overlap may not be in one dispatch.
+    fn taken(&self, bytes: &Dim) -> Dim {
+        let may_be_empty = self.options.split_access && !self.ranges.lt(&Dim::from(0), bytes);
+        if may_be_empty { bytes.max_with(&Dim::from(BINDING)) } else { bytes.clone() }
     }
 
     fn constant(&mut self, id: ConstId) {

@@ -515,3 +515,26 @@ fn what_other_rows_read_is_not_overwritten() {
     }
     assert!(!in_place::may_overwrite(main, &softmax, 0, &ranges));
 }
+
+#[test]
+fn values_without_elements_share_no_place_on_gpus() {
+    // A cache of no past steps beside what its dispatch writes.
+    let m = module(&[("past", 0, None), ("n", 1, None)], |b, x| {
+        let past = map(b, &[x], &[Dim::sym("past"), 16.into()]);
+        let new = map(b, &[x], &[Dim::sym("n"), 16.into()]);
+        let both = map(b, &[past, new], &[Dim::sym("past") + Dim::sym("n"), 16.into()]);
+        vec![map(b, &[both, past], &[Dim::sym("n"), 16.into()])]
+    });
+    let p = plan_with(&m, kernels(&m), &PlanOptions::GPU).unwrap();
+    sound(&p);
+    for sizes in [[0, 1], [0, 7], [1, 1], [90, 3]] {
+        let at = odc_ir::core::Binding(["past", "n"].into_iter().map(Sym::new).zip(sizes).collect());
+        for c in &p.commands {
+            let Command::Dispatch { buffers, .. } = c else { continue };
+            let slots = buffers.iter().filter_map(|b| if let BufferRef::Arena(k) = b { p.slots.get(*k as usize) } else { None });
+            let mut ranges: Vec<_> = slots.map(|s| (at.eval(&s.offset).unwrap(), at.eval(&s.bytes).unwrap().max(16))).collect();
+            ranges.sort_unstable();
+            assert!(ranges.windows(2).all(|w| w[0].0 + w[0].1 <= w[1].0), "{c} at {sizes:?}: {ranges:?}\n{p}");
+        }
+    }
+}
