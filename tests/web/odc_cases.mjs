@@ -158,6 +158,13 @@ export const tests = {
     check(await model.run(feeds(4)), 4);
   }),
 
+  "what the device refuses is an error of the run, every time": inPage(async () => {
+    const model = await load("alias.odc");
+    for (const n of [4, 4, 7]) await fails(model.run(feeds(n)), "run", "refused to run \"sample\".*aliasing");
+    model.destroy();
+    nothingLeft();
+  }),
+
   "downloads that are not what was compiled": inPage(async () => {
     await fails(load("nowhere.odc"), "http", "404");
     await fails(load("http://127.0.0.1:1/x.odc"), "http", "fetch");

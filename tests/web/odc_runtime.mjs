@@ -58,6 +58,7 @@ const files = {
   "/sizes.odc": sample((m) => { m.instrs.push(["said", 0, 0]); }),
   "/cpu.odc": sample((m) => { Object.assign(m.targets[0], { cpu: true, commands: [], outputs: m.outputs.map(() => ["input", 0]) }); }),
   "/strings.odc": sample((m) => { m.strings = ["", "cat"]; for (const t of [m.inputs[0], m.outputs[2]]) t.dtype = "str"; }),
+  "/alias.odc": sample((m) => { const { buffers } = m.targets[0].commands[2]; buffers[1] = buffers[0]; }),
   "/bad-wgsl.odc": sample((m) => { m.targets[0].kernels[1].code = "@compute fn row_sum() { oops }"; }),
 };
 

@@ -118,11 +118,23 @@ export class Model<M extends Signature = Signature> {
   async #go(session: Session, bind: () => Bound, read: readonly number[], keep?: readonly number[]): Promise<Record<string, unknown>> {
     const { device, manifest } = session.model;
     const bound = await this.#refusable(session, bind);
-    const encoder = device.createCommandEncoder({ label: manifest.name });
-    session.upload(bound);
-    session.record(encoder, bound);
-    const reading = keep ? undefined : session.readBack(encoder, bound, read);
-    device.queue.submit([encoder.finish()]);
+    // What a device refuses in a submit it leaves undone, and only a scope tells: the first run of every shape and set of buffers asks.
+    const { made } = session;
+    if (made) device.pushErrorScope("validation");
+    let reading: (() => Promise<Record<string, unknown>>) | undefined;
+    try {
+      const encoder = device.createCommandEncoder({ label: manifest.name });
+      session.upload(bound);
+      session.record(encoder, bound);
+      reading = keep ? undefined : session.readBack(encoder, bound, read);
+      device.queue.submit([encoder.finish()]);
+    } finally {
+      const error = made ? await device.popErrorScope() : null;
+      if (error) {
+        session.reset(); // so that the next run asks again
+        throw new OdcError("run", `The device refused to run "${manifest.name}": ${error.message}. If the buffers are yours, see their usage; else report it.`);
+      }
+    }
     return reading ? await reading() : this.#named(bound, keep ?? []);
   }
 

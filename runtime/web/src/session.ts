@@ -51,7 +51,7 @@ export class Session {
   private nextId = 0;
   /** An encoder of the caller may hold our buffers, so that they are left to the end. */
   private lent = false;
-  /** Whether the latest `bind` made buffers: their memory may be refused. */
+  /** Whether the latest `bind` made buffers or bind groups: a device may refuse them. */
   made = false;
 
   constructor(readonly model: Loaded) {}
@@ -175,6 +175,7 @@ export class Session {
     const key = [...inputs, ...outputs].map((b) => this.id(b)).join();
     let groups = plan.sets.get(key);
     if (groups) return groups;
+    this.made = true;
     groups = bindGroups(this.model, plan, this.arena, inputs, outputs);
     this.buffersOf.set(groups, { inputs, outputs });
     plan.sets.set(key, groups);
