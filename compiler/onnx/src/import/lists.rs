@@ -1,11 +1,10 @@
 //! Inputs that are sequences or optionals, of a length that the caller says: they become one tensor each (`x.0`, `x.1`, …), and
 //! nodes in front of the others put the list together. Nothing behind this knows that there are such inputs.
 
+use super::node;
 use crate::diag::{Code, Diagnostic, Fault};
 use crate::proto::type_proto::{Tensor as TensorType, Value as Kind};
-use crate::proto::{
-    AttributeProto, AttributeType, DimValue, Dimension, GraphProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto,
-};
+use crate::proto::{AttributeProto, AttributeType, DimValue, Dimension, GraphProto, TensorShapeProto, TypeProto, ValueInfoProto};
 use std::collections::BTreeMap;
 
 /// What is known of a sequence's or an optional's elements.
@@ -60,10 +59,6 @@ fn kind(v: &ValueInfoProto) -> Option<&Kind> {
 /// Is it a sequence or an optional?
 pub fn is_list(v: &ValueInfoProto) -> bool {
     matches!(kind(v), Some(Kind::SequenceType(_) | Kind::OptionalType(_)))
-}
-
-fn node(op: &str, inputs: Vec<String>, output: &str) -> NodeProto {
-    NodeProto { op_type: Some(op.into()), name: Some(output.into()), input: inputs, output: vec![output.into()], ..Default::default() }
 }
 
 /// The graph without such inputs; `None` if it has none.

@@ -19,6 +19,7 @@ mod math;
 pub mod options;
 pub(crate) mod packed;
 mod scope;
+mod sink;
 mod strings;
 pub mod value;
 mod wellformed;
@@ -33,7 +34,7 @@ use crate::diag::{Code, Diagnostic, Fault};
 use crate::load::{Model, canonical_domain};
 use crate::ops;
 use crate::proto::type_proto::Value as Kind;
-use crate::proto::{GraphProto, TensorShapeProto, ValueInfoProto};
+use crate::proto::{GraphProto, NodeProto, TensorShapeProto, ValueInfoProto};
 use build::Build;
 use call::{Call, Out, dtype_number};
 use dims::{Dims, Facts, Input};
@@ -66,6 +67,23 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Module, Vec<Diag
     wellformed::check(&model.proto, &mut out);
     let expanded = lists::expand(graph, &options.lists, &mut out);
     let graph = expanded.as_ref().unwrap_or(graph);
+    let problems = match rounds(model, graph, options, out.clone()) {
+        Ok(module) => return Ok(module),
+        Err(problems) => problems,
+    };
+    let mut sunk = sink::into_branches(graph, &problems);
+    for _ in 0..sink::MAX_MOVES {
+        let Some(graph) = sunk else { break };
+        match rounds(model, &graph, options, out.clone()) {
+            Ok(module) => return Ok(module),
+            Err(more) => sunk = sink::into_branches(&graph, &more),
+        }
+    }
+    Err(problems)
+}
+
+/// Walks the graph until nothing more is learnt; adds what is wrong to `out`.
+fn rounds(model: &Model, graph: &GraphProto, options: &ImportOptions, mut out: Vec<Diagnostic>) -> Result<Module, Vec<Diagnostic>> {
     let steps = flatten::flatten(&model.proto, graph, &options.limits, &mut out);
     if !graph.sparse_initializer.is_empty() {
         out.push(Fault::new(Code::UnsupportedType, "sparse initializers are not supported").of_model());
@@ -347,6 +365,11 @@ fn tensors_of<'v>(name: &str, v: &'v Val) -> Vec<(String, &'v Val)> {
         // Nothing says how many outputs they would be: this is reported as a list that stands where a tensor must be.
         Some(List::Rows(_) | List::Growing(_)) => vec![(name.to_owned(), v)],
     }
+}
+
+/// A node of ours in a rewritten graph, named as what it gives.
+fn node(op: &str, inputs: Vec<String>, output: &str) -> NodeProto {
+    NodeProto { op_type: Some(op.into()), name: Some(output.into()), input: inputs, output: vec![output.into()], ..Default::default() }
 }
 
 /// The axes along which nodes append something to a value, as to a cache.

@@ -3,6 +3,7 @@
 use crate::net::{Net, attr, floats, int, ints, node, one, value};
 use odc_ir::core::{DType, Scalar, TensorValue};
 use odc_ir::graph::interp;
+use odc_onnx::Code;
 use odc_onnx::proto::{AttributeProto, AttributeType, DataType, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 fn run(net: &Net, x: &[f32]) -> Vec<Vec<f64>> {
@@ -104,4 +105,38 @@ fn branches_of_different_sizes() {
     let net = net.node("If", &["c"], &["y"], vec![then, other]).output("y");
     assert_eq!(run(&net, &[0.0, 2.0, 0.0, 1.0, 1.0]), [[1.0, 3.0, 4.0]]);
     assert_eq!(run(&net, &[-1.0, 0.0, 0.0]), [[8.0, 9.0]]);
+}
+
+/// What follows branches of different ranks is computed in both.
+#[test]
+fn branches_of_different_ranks() {
+    let branches = || {
+        let then = graph("then_branch", vec![node("Identity", &["x"], &["a"], vec![])], &[], &["a"]);
+        let other = graph("else_branch", vec![node("ReduceSum", &["x"], &["b"], vec![int("keepdims", 0)])], &[], &["b"]);
+        vec![then, other]
+    };
+    let net = |branches| {
+        let net = Net::new(17).input("x", &["n"]).typed("c", DataType::Bool, &[]);
+        net.node("If", &["c"], &["r"], branches).node("Neg", &["x"], &["minus"], vec![])
+    };
+    let last = |net: Net, from: &str| net.node("ReduceMax", &[from], &["y"], vec![int("keepdims", 0)]).output("y");
+    // The nodes behind it also use what comes after it in the file, and a graph of their own uses it.
+    let inner = |name, op| graph(name, vec![node(op, &["r"], &["in"], vec![])], &[], &["in"]);
+    let good = net(branches()).node("If", &["c"], &["s"], vec![inner("then_branch", "Relu"), inner("else_branch", "Abs")]);
+    let good = last(good.node("Add", &["s", "minus"], &["t"], vec![]), "t").output("minus");
+    let m = good.module();
+    let run = |c: bool| {
+        let x = TensorValue::from_f32(&[3], &[1.0, -2.0, -4.0]).unwrap();
+        let c = TensorValue::filled(DType::Bool, &[], Scalar::Int(c.into())).unwrap();
+        interp::run(&m, &[("x".into(), x), ("c".into(), c)]).unwrap().iter().map(TensorValue::to_f64).collect::<Vec<_>>()
+    };
+    assert_eq!(run(true), [vec![4.0], vec![-1.0, 2.0, 4.0]]);
+    assert_eq!(run(false), [vec![9.0], vec![-1.0, 2.0, 4.0]]);
+    // A result whose rank stays open has no type, and a name that a branch has is not taken from it.
+    for bad in [net(branches()).node("Relu", &["r"], &["y"], vec![]).output("y"), last(net(branches()), "r").output("r")] {
+        assert_eq!(bad.codes(), [Code::DataDependentShape]);
+    }
+    let mut taken = branches();
+    taken[0] = graph("then_branch", vec![node("Identity", &["x"], &["y"], vec![])], &[], &["y"]);
+    assert_eq!(last(net(taken), "r").codes(), [Code::DataDependentShape]);
 }
