@@ -13,7 +13,7 @@ pub enum Exit {
     Usage = 1,
     /// The model cannot be imported.
     Import = 2,
-    /// The model is understood, but not compilable.
+    /// The model is understood, but not compilable: for this target, or as long as data decides its shapes.
     Compile = 3,
     /// Results differ.
     Differ = 4,
@@ -190,7 +190,12 @@ impl From<odc_runtime::RunError> for Failure {
 impl From<crate::CompileError> for Failure {
     fn from(e: crate::CompileError) -> Failure {
         match e {
-            crate::CompileError::Import(list) => Failure { exit: Exit::Import, problems: list.into_iter().map(Problem::from).collect() },
+            crate::CompileError::Import(list) => {
+                // Sound, and it runs where shapes may change under way: only it cannot be finished beforehand.
+                let sound = list.iter().all(|d| d.code == odc_onnx::Code::DataDependentShape);
+                let exit = if sound { Exit::Compile } else { Exit::Import };
+                Failure { exit, problems: list.into_iter().map(Problem::from).collect() }
+            }
             crate::CompileError::Compile(problems) => Failure { exit: Exit::Compile, problems },
         }
     }

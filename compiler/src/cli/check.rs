@@ -72,10 +72,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         Err(e) => Err(CompileError::Import(vec![e.into()])),
     };
-    let (module, problems) = match imported {
-        Ok(m) => (Some(m), vec![]),
-        Err(e) => (None, Failure::from(e).problems),
+    let (module, refused) = match imported {
+        Ok(m) => (Some(m), None),
+        Err(e) => (None, Some(Failure::from(e))),
     };
+    let problems = refused.as_ref().map_or_else(Vec::new, |f| f.problems.clone());
     let mut verdicts = vec![];
     if let (Some(m), false) = (&module, args.compile.target.is_empty()) {
         for target in &options.targets {
@@ -96,10 +97,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     // The problems are the result, and told already.
     let told = |exit| Err(Failure { exit, problems: vec![] });
-    match module {
-        None => told(Exit::Import),
-        Some(_) if verdicts.iter().any(|v| v.plan.is_err()) => told(Exit::Compile),
-        Some(_) => Ok(()),
+    match refused {
+        Some(f) => told(f.exit),
+        None if verdicts.iter().any(|v| v.plan.is_err()) => told(Exit::Compile),
+        None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::dims::DimArg;
 use crate::fix::FixArg;
 use crate::host_tensor::HostTensor;
 use crate::lists::{self, FileKind, ListArg, Value, kind_of};
-use crate::problem::{Exit, Failure, Problem};
+use crate::problem::{Failure, Problem};
 use odc_ir::core::Scalar;
 use odc_onnx::{Fixed, Items, Model, OpenDim};
 use std::collections::BTreeMap;
@@ -152,7 +152,7 @@ impl<'a> Fitted<'a> {
             let found = wanted.filter_map(|w| inputs.iter().find(|(n, _)| n == w).cloned()).filter(|(n, _)| !self.given.contains_key(n));
             self.fixed.extend(found.collect::<Vec<_>>());
             self.sizes.extend(sizes);
-            if failure.exit != Exit::Import || self.fixed.len() + self.sizes.len() == known {
+            if self.fixed.len() + self.sizes.len() == known {
                 return Err(failure);
             }
         }

@@ -88,7 +88,7 @@ fn differ(why: String) -> Fault {
 /// As many results, of the same types and ranks?
 fn comparable(ours: &[Val], theirs: &[Val]) -> Got<()> {
     if ours.len() != theirs.len() {
-        return Err(differ(format!("its branches give {} and {} results", ours.len(), theirs.len())));
+        return Err(Fault::new(Code::Arity, format!("its branches give {} and {} results", ours.len(), theirs.len())));
     }
     match ours.iter().zip(theirs).find(|(x, y)| x.dtype() != y.dtype() || x.rank() != y.rank()) {
         Some((x, y)) => Err(differ(format!("its branches give {} and {}, and which one runs depends on data", x.ty, y.ty))),
