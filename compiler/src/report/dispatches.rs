@@ -145,7 +145,7 @@ fn kind(dispatch: &Operation) -> &'static str {
         body.root.is_some_and(|r| matches!(body.get(r), Expr::Binary(odc_ir::core::Binary::Mul, a, b) if a != b))
     };
     match (ops.as_slice(), ops.iter().find(product)) {
-        (ops, Some(_)) if ops.len() > 2 && schedule.template == Template::Rows => "attention",
+        (ops, Some(_)) if ops.len() > 2 && matches!(schedule.template, Template::Rows | Template::Attention) => "attention",
         (_, Some(Op::Reduce { axes, raxes, body, .. })) if windows(axes, raxes, body) => "convolution",
         (_, Some(_)) => "product",
         ([Op::Scatter { .. }, ..], _) => "scatter",

@@ -54,6 +54,9 @@ pub fn fusion_text(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> St
             ms(d.greedy),
             if d.taken() { ": taken" } else { ": greedy stays" }
         );
+        if d.attention > 0 {
+            let _ = writeln!(out, "attention in one kernel: {} times", d.attention);
+        }
     }
     let pairs = pairs(&rows, refusals(&build.dispatches, &build.machine));
     let _ = writeln!(out, "{} pairs that are not one dispatch", pairs.len());
@@ -71,7 +74,7 @@ pub fn fusion_json(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> Va
     let decision = |d: &fuse::Decision| {
         json!({
             "func": d.func, "classes": d.search.classes, "nodes": d.search.nodes, "fired": d.search.fired, "changed": d.search.changed,
-            "predicted_ns": d.chosen, "greedy_ns": d.greedy, "taken": d.taken(),
+            "predicted_ns": d.chosen, "greedy_ns": d.greedy, "taken": d.taken(), "attention": d.attention,
         })
     };
     let searched: Vec<_> = build.decisions.iter().map(decision).collect();

@@ -15,6 +15,8 @@ attr_enum! {
         Rows "rows",
         /// On a GPU: a contraction of few rows, its depth split over invocations.
         Gemv "gemv",
+        /// On a CPU: a contraction, stages over each of its rows and a contraction of what they give, a block of rows after the other.
+        Attention "attention",
     }
 }
 
@@ -68,7 +70,8 @@ impl Attr for Intrinsic {
 
 /// The record. On a GPU: `local` invocations a workgroup; `tile` is the tile in registers (of a subgroup with `coop`), `block` rows, columns and depth of the shared tiles
 /// (gemm) or columns and parts of the depth (gemv). On a CPU: loops use `grid`, `vector`, `unroll`; a gemm also `tile` (rows, columns of the register tile), `block`
-/// (rows, columns, depth of the cache block) and the operands' access.
+/// (rows, columns, depth of the cache block) and the operands' access. Attention has the tiles of both contractions; its block is the rows whose scores lie in
+/// scratch at a time, and those of a grid item.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Schedule {
     pub template: Template,

@@ -30,6 +30,9 @@ groups! {
     Recompute "recompute",
     /// Products of one tensor with several weights are one product, as in [`merge`](crate::merge): before lowering, over the whole graph.
     Merge "merge",
+    /// Products of a block of rows, the stages over each and the products of what they give are one kernel, as in
+    /// [`fuse`](crate::fuse): a choice over whole dispatches, made after extraction.
+    Attention "attention",
 }
 
 /// No program grows past these: compile time is near linear in nodes.

@@ -5,6 +5,7 @@
 //! where [`egraph`](crate::egraph) begins, which weighs all ways to merge.
 
 mod absorb;
+mod attention;
 mod gpu;
 mod group;
 mod inline;
@@ -139,6 +140,8 @@ pub struct Decision {
     /// Predicted nanoseconds of the dispatches, as greedy fusion forms them and as the search does.
     pub greedy: f64,
     pub chosen: f64,
+    /// How often two products and what is between them became one kernel.
+    pub attention: usize,
 }
 
 impl Decision {
@@ -161,25 +164,40 @@ pub fn fuse_for(module: &mut Module, machine: &Machine, options: &Options) -> Ve
     for f in 0..module.funcs.len() {
         let func = std::mem::replace(&mut module.funcs[f], Func::new(""));
         if options.arm == Arm::Alone {
-            module.funcs[f] = form(work(func), false);
+            module.funcs[f] = form(work(func), Groups::Alone);
             continue;
         }
         let mut greedy = work(func.clone());
         greedy.merge();
-        let greedy = greedy.into_func();
-        let search = (options.arm == Arm::Choose && gpu.is_none())
-            .then(|| egraph::choose(&func, &greedy, &ranges, &symbols, &options.groups, &options.rates))
-            .flatten();
-        module.funcs[f] = form(work(greedy), true);
-        let Some((chosen, search)) = search else { continue };
-        let chosen = form(work(chosen), true);
-        let time = |func: &Func| func_time(module, func, &options.rates);
-        let name = chosen.name.clone();
-        let decision = Decision { func: name, search, greedy: time(&module.funcs[f]), chosen: time(&chosen) };
-        if decision.taken() {
-            module.funcs[f] = chosen;
+        let mut merged = greedy.into_func();
+        module.funcs[f] = form(work(merged.clone()), Groups::Rows);
+        if options.arm != Arm::Choose || gpu.is_some() {
+            continue;
         }
-        decisions.push(decision);
+        let time = |func: &Func| func_time(module, func, &options.rates);
+        let greedy = time(&module.funcs[f]);
+        let mut best = greedy;
+        let mut chosen = None;
+        if let Some((other, search)) = egraph::choose(&func, &merged, &ranges, &symbols, &options.groups, &options.rates) {
+            let formed = form(work(other.clone()), Groups::Rows);
+            let decision = Decision { func: formed.name.clone(), search, greedy, chosen: time(&formed), attention: 0 };
+            if decision.taken() {
+                (best, merged) = (decision.chosen, other);
+                chosen = Some(formed);
+            }
+            decisions.push(decision);
+        }
+        if options.groups.contains(&Group::Attention) {
+            let (formed, joined) = form_attention(work(merged));
+            // Scores that stay in scratch also need no place in the arena.
+            if joined > 0 && time(&formed) <= best {
+                decisions.iter_mut().filter(|d| d.func == formed.name).for_each(|d| d.attention = joined);
+                chosen = Some(formed);
+            }
+        }
+        if let Some(func) = chosen {
+            module.funcs[f] = func;
+        }
     }
     decisions
 }
@@ -189,14 +207,31 @@ pub fn fuse(module: &mut Module) {
     fuse_for(module, &Machine::Cpu, &Options { arm: Arm::Greedy, ..Options::default() });
 }
 
-/// Dispatches of ops that were merged before; rows join if they may.
-fn form(mut w: Work, rows: bool) -> Func {
+/// What becomes one dispatch of ops that were merged before.
+enum Groups {
+    /// Every op.
+    Alone,
+    /// Stages that share rows.
+    Rows,
+}
+
+fn form(mut w: Work, how: Groups) -> Func {
     gpu::limit_operands(&mut w);
     if !w.counts.is_empty() {
         w.count_users();
     }
-    let groups = if rows { group::group(&w) } else { group::alone(&w) };
+    let groups = match how {
+        Groups::Alone => group::alone(&w),
+        Groups::Rows => group::group(&w),
+    };
     wrap(w, &groups)
+}
+
+/// Stages that share rows, and the products before and after them; says how often there are both.
+fn form_attention(w: Work) -> (Func, usize) {
+    let mut groups = group::group(&w);
+    let joined = w.join_attention(&mut groups);
+    (wrap(w, &groups), joined)
 }
 
 impl Work {

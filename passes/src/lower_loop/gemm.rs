@@ -16,15 +16,19 @@ use super::{Region, define_axes, grid_sym, stage};
 use crate::schedule::contraction::{Contraction, contraction, depth_stride, drop_ones, extent, flat_groups};
 use odc_ir::core::{Binary, DType, Dim, Range, Ranges, Scalar, Sym, Value};
 use odc_ir::loops::{LoopKind, LoopType, Op};
-use odc_ir::tensor::{Access, Axes, Program};
+use odc_ir::tensor::{Access, Axes, Operation, Program};
 use std::collections::BTreeMap;
 
 const LANES: i64 = 4;
 
-pub(super) struct Gemm<'a> {
+pub(super) struct Gemm {
     pub c: Contraction,
-    op: FlatOp,
-    region: &'a Region<'a>,
+    pub op: FlatOp,
+    /// Of the sources of `op`, and of its result.
+    pointers: Vec<Value>,
+    result: Value,
+    /// Steps of depth written out.
+    unroll: i64,
     pub mr: i64,
     pub nr: i64,
     pub rows: Dim,
@@ -45,40 +49,77 @@ enum Rhs {
     Alone(Value),
 }
 
+/// Memory of one worker.
+pub(super) struct Memory {
+    /// The right side of a block of columns.
+    panels: Option<Value>,
+    /// The last tile of a right side that may not be read in full.
+    edge: Option<Value>,
+    /// A tile at an edge of the result.
+    spill: Value,
+}
+
 pub(super) fn lower(e: &mut Emit, region: &Region<'_>) -> Option<Dim> {
     let [op] = region.block.ops.as_slice() else { return None };
-    let mut c = contraction(op, &|v| region.types(v), &e.ranges)?;
-    let mut flat = flatten(op, &|v| region.types(v), &e.ranges.clone(), &[], 0)?;
-    flat.epilogue = flat.epilogue.map_dims(&|d| drop_ones(d, &op.op));
-    flat.store = drop_ones(&flat.store, &op.op);
-    e.hide(|o| {
-        o.flat(&mut flat);
-        o.contraction(&mut c);
-    });
     let s = region.schedule;
     let ([mr, nr], [mc, nc]) = (<[i64; 2]>::try_from(s.tile.clone()).ok()?, <[i64; 2]>::try_from(s.block.clone()).ok()?);
-    let (rows, columns, depth) = (extent(&c.m), extent(&c.n), extent(&c.k));
-    let g = Gemm {
-        c,
-        op: flat,
-        region,
-        mr,
-        nr,
-        rows,
-        columns,
-        depth,
-        row_tile: Sym::new("$mt"),
-        column_tile: Sym::new("$nt"),
-        k: Sym::new("$k"),
-    };
+    let c = contraction(op, &|v| region.types(v), &e.ranges)?;
+    let flat = flatten(op, &|v| region.types(v), &e.ranges.clone(), &[], 0)?;
+    let g = Gemm::new(e, region, op, (c, flat), [mr, nr])?;
     let staged = s.access.get(1) == Some(&Access::Staged) || g.c.rhs.dtype != DType::F32;
     g.emit(e, mc / mr, nc / nr, staged)
 }
 
-impl Gemm<'_> {
+impl Gemm {
+    /// `op` is read as `c`, and written as `flat`.
+    pub fn new(
+        e: &mut Emit,
+        region: &Region<'_>,
+        op: &Operation,
+        (mut c, mut flat): (Contraction, FlatOp),
+        [mr, nr]: [i64; 2],
+    ) -> Option<Gemm> {
+        flat.epilogue = flat.epilogue.map_dims(&|d| drop_ones(d, &op.op));
+        flat.store = drop_ones(&flat.store, &op.op);
+        e.hide(|o| {
+            o.flat(&mut flat);
+            o.contraction(&mut c);
+        });
+        let (rows, columns, depth) = (extent(&c.m), extent(&c.n), extent(&c.k));
+        Some(Gemm {
+            c,
+            pointers: region.source_pointers(&flat)?,
+            result: region.pointer(flat.result)?,
+            op: flat,
+            unroll: i64::from(region.schedule.unroll.max(1)),
+            mr,
+            nr,
+            rows,
+            columns,
+            depth,
+            row_tile: Sym::new("$mt"),
+            column_tile: Sym::new("$nt"),
+            k: Sym::new("$k"),
+        })
+    }
+
+    pub fn row_tiles(&self) -> Dim {
+        self.rows.ceildiv(&Dim::from(self.mr))
+    }
+    pub fn column_tiles(&self) -> Dim {
+        self.columns.ceildiv(&Dim::from(self.nr))
+    }
+
+    /// Memory for so many column tiles at a time.
+    pub fn memory(&self, e: &mut Emit, column_tiles: &Dim, staged: bool) -> Memory {
+        let panels = staged.then(|| e.scratch(DType::F32, &(&self.depth * &(column_tiles * self.nr))));
+        let readable = staged || self.padded_columns(&e.ranges);
+        let edge = (!readable).then(|| e.scratch(DType::F32, &(&self.depth * self.nr)));
+        Memory { panels, edge, spill: e.scratch(DType::F32, &Dim::from(self.mr * self.nr)) }
+    }
+
     fn emit(&self, e: &mut Emit, row_tiles_a_block: i64, column_tiles_a_block: i64, staged: bool) -> Option<Dim> {
-        let row_tiles = self.rows.ceildiv(&Dim::from(self.mr));
-        let column_tiles = self.columns.ceildiv(&Dim::from(self.nr));
+        let (row_tiles, column_tiles) = (self.row_tiles(), self.column_tiles());
         let (mb, nb) = (
             (Sym::new("$mb"), row_tiles.ceildiv(&row_tiles_a_block.into())),
             (Sym::new("$nb"), column_tiles.ceildiv(&column_tiles_a_block.into())),
@@ -86,10 +127,7 @@ impl Gemm<'_> {
         let mut grid_axes: Axes = self.c.batch.clone();
         grid_axes.extend([nb.clone(), mb.clone()]);
         let grid = extent(&grid_axes);
-        let panels = staged.then(|| e.scratch(DType::F32, &(&self.depth * (column_tiles_a_block * self.nr))));
-        let readable = staged || self.padded_columns(&e.ranges);
-        let edge_panel = (!readable).then(|| e.scratch(DType::F32, &(&self.depth * self.nr)));
-        let spill = e.scratch(DType::F32, &Dim::from(self.mr * self.nr));
+        let memory = self.memory(e, &column_tiles_a_block.into(), staged);
         let (zero, end) = (e.index(0), e.dim(&grid));
         let counter = grid_sym();
         let range = Range { lo: Dim::ZERO, hi: Some(&grid - 1) };
@@ -97,43 +135,48 @@ impl Gemm<'_> {
             define_axes(e, &grid_axes, &Dim::from(&counter));
             let rows = self.tiles(e, &mb.0, row_tiles_a_block, &row_tiles);
             let columns = self.tiles(e, &nb.0, column_tiles_a_block, &column_tiles);
-            let rhs = match panels {
-                Some(p) => {
-                    let base = Dim::from(&nb.0) * column_tiles_a_block;
-                    stage::fill(e, self, p, columns, &base, self.pointer(self.c.rhs.operand));
-                    Rhs::Panels(p)
-                }
-                None => Rhs::Direct,
-            };
-            let row_range = Range { lo: Dim::ZERO, hi: Some(&row_tiles - 1) };
-            let column_range = Range { lo: Dim::ZERO, hi: Some(&column_tiles - 1) };
             let base = Dim::from(&nb.0) * column_tiles_a_block;
-            // Panels stay in cache while a row tile passes over them; in place, a column panel stays while rows pass.
-            if staged {
-                e.for_loop(LoopKind::Serial, &self.row_tile, (rows.0, rows.1, 1), row_range, &[], &mut |e, _| {
-                    e.for_loop(LoopKind::Serial, &self.column_tile, (columns.0, columns.1, 1), column_range.clone(), &[], &mut |e, _| {
-                        self.tile(e, rhs, &base, spill);
-                        vec![]
-                    });
-                    vec![]
-                });
-            } else {
-                e.for_loop(LoopKind::Serial, &self.column_tile, (columns.0, columns.1, 1), column_range, &[], &mut |e, _| {
-                    self.column(e, rows, &row_range, &base, edge_panel, spill);
-                    vec![]
-                });
-            }
+            self.stage(e, &memory, columns, &base);
+            self.block(e, &memory, rows, columns, &base);
             vec![]
         });
         Some(grid)
     }
 
+    /// Copies the right side of these column tiles into panels, if there are some; `base` is the first tile that they hold.
+    pub fn stage(&self, e: &mut Emit, memory: &Memory, columns: (Value, Value), base: &Dim) {
+        if let Some(p) = memory.panels {
+            stage::fill(e, self, p, columns, base, self.pointer(self.c.rhs.operand));
+        }
+    }
+
+    /// Computes a block of tiles, whose columns are staged.
+    pub fn block(&self, e: &mut Emit, memory: &Memory, rows: (Value, Value), columns: (Value, Value), base: &Dim) {
+        let row_range = Range { lo: Dim::ZERO, hi: Some(self.row_tiles() - 1) };
+        let column_range = Range { lo: Dim::ZERO, hi: Some(self.column_tiles() - 1) };
+        // Panels stay in cache while a row tile passes over them; in place, a column panel stays while rows pass.
+        if let Some(panels) = memory.panels {
+            e.for_loop(LoopKind::Serial, &self.row_tile, (rows.0, rows.1, 1), row_range, &[], &mut |e, _| {
+                e.for_loop(LoopKind::Serial, &self.column_tile, (columns.0, columns.1, 1), column_range.clone(), &[], &mut |e, _| {
+                    self.tile(e, Rhs::Panels(panels), base, memory.spill);
+                    vec![]
+                });
+                vec![]
+            });
+        } else {
+            e.for_loop(LoopKind::Serial, &self.column_tile, (columns.0, columns.1, 1), column_range, &[], &mut |e, _| {
+                self.column(e, rows, &row_range, base, memory.edge, memory.spill);
+                vec![]
+            });
+        }
+    }
+
     pub fn pointer(&self, operand: u32) -> Value {
-        self.region.pointers[operand as usize].1
+        self.pointers.get(operand as usize).copied().unwrap_or(self.result)
     }
 
     /// Tiles `[block * size, min(.., tiles))`.
-    fn tiles(&self, e: &mut Emit, block: &Sym, size: i64, tiles: &Dim) -> (Value, Value) {
+    pub fn tiles(&self, e: &mut Emit, block: &Sym, size: i64, tiles: &Dim) -> (Value, Value) {
         let lo = e.dim(&(Dim::from(block) * size));
         let size = e.index(size);
         let hi = e.binary(Binary::Add, lo, size);
@@ -213,7 +256,7 @@ impl Gemm<'_> {
         let inits = vec![zero; (self.mr * groups) as usize];
         let (start, end) = (e.index(0), e.dim(&self.depth));
         // Steps of depth written out, as the schedule says.
-        let steps = i64::from(self.region.schedule.unroll.max(1));
+        let steps = self.unroll;
         let unrolled = self.depth.as_const().is_none_or(|k| k >= steps);
         let range = Range { lo: Dim::ZERO, hi: Some(&self.depth - 1) };
         let lhs_rows: Vec<Dim> = {
@@ -367,10 +410,9 @@ impl Gemm<'_> {
         let ranges = e.ranges.clone();
         let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| map.get(s).cloned()));
         let program: Program = self.op.epilogue.map_dims(&dims);
-        let pointers: Vec<Value> = self.op.sources.iter().filter_map(|s| self.region.pointer(s.value)).collect();
-        let mut x = ExprEmit::new(&program, &self.op.sources, &pointers, lanes, Some(acc));
-        if let (Some(v), Some(to)) = (x.root(e), self.region.pointer(self.op.result)) {
-            store(e, to, &dims(&self.op.store), &v, &x);
+        let mut x = ExprEmit::new(&program, &self.op.sources, &self.pointers, lanes, Some(acc));
+        if let Some(v) = x.root(e) {
+            store(e, self.result, &dims(&self.op.store), &v, &x);
         }
     }
 }

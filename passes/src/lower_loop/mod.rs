@@ -1,6 +1,7 @@
 //! Dispatches to kernels: each dispatch's region and schedule become one loop function. Templates: `loops` (nests over stages) and
 //! `gemm` (register tiles over direct or staged operands). The schedule decides; this only follows it.
 
+mod attention;
 mod emit;
 mod expr;
 pub(crate) mod flat;
@@ -110,6 +111,7 @@ fn lower_dispatch(
         Template::Loops if block.ops.iter().any(|o| matches!(o.op, Op::Scatter { .. })) => scatter::lower(&mut e, &region),
         Template::Loops => lower_loops(&mut e, &mut region),
         Template::Gemm => gemm::lower(&mut e, &region),
+        Template::Attention => attention::lower(&mut e, &mut region),
         // Only chosen for GPUs.
         Template::Rows | Template::Gemv => None,
     };
@@ -150,6 +152,7 @@ fn note(block: &Block, func: &Func, schedule: &Schedule) -> String {
 fn kernel_name(block: &Block, schedule: &Schedule) -> String {
     let what = match block.ops.as_slice() {
         _ if schedule.template == Template::Gemm => "gemm",
+        _ if schedule.template == Template::Attention => "attention",
         [op] => match op.op {
             Op::Map { .. } => "map",
             Op::Reduce { .. } => "reduce",

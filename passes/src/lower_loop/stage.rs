@@ -23,7 +23,7 @@ struct Group {
 }
 
 /// Fills `panel` with tiles `[tiles.0, tiles.1)`; tile `base` is its first.
-pub(super) fn fill(e: &mut Emit, g: &Gemm<'_>, panel: Value, tiles: (Value, Value), base: &Dim, source: Value) {
+pub(super) fn fill(e: &mut Emit, g: &Gemm, panel: Value, tiles: (Value, Value), base: &Dim, source: Value) {
     let tile = Sym::new("$st");
     let all = g.columns.ceildiv(&Dim::from(g.nr));
     e.for_loop(LoopKind::Serial, &tile, (tiles.0, tiles.1, 1), Range { lo: Dim::ZERO, hi: Some(all - 1) }, &[], &mut |e, _| {
@@ -47,7 +47,7 @@ fn depth_loops(e: &mut Emit, k: &[(Sym, Dim)], f: &mut dyn FnMut(&mut Emit)) {
     });
 }
 
-fn group(e: &mut Emit, g: &Gemm<'_>, tile: &Sym, first: i64) -> Group {
+fn group(e: &mut Emit, g: &Gemm, tile: &Sym, first: i64) -> Group {
     let k: &Axes = &g.c.k;
     let last = &g.columns - 1;
     let exact = g.columns.as_const().is_some_and(|n| n % g.nr == 0);

@@ -1,6 +1,7 @@
 //! Schedules: for every dispatch, which template lowers it, with which tile, blocks and grid. Chosen by shape and target, never by
 //! measuring; constant operands of contractions are laid out as the tile reads them.
 
+pub(crate) mod attention;
 pub(crate) mod contraction;
 pub(crate) mod gpu;
 mod pack;
@@ -94,7 +95,9 @@ fn choose(func: &Func, at: usize, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbo
         }
         return single(op, &types, ranges, symbols);
     }
-    rows(&block.ops, symbols)
+    let leaves = |v: Value| block.yields.contains(&v);
+    let one = attention::attention(&block.ops, &leaves, &types, ranges);
+    one.and_then(|a| attention::schedule(&a, ranges, symbols)).unwrap_or_else(|| rows(&block.ops, symbols))
 }
 
 /// One map or reduction: collapsed axes; inner axes until an item has enough to do, the rest is the grid.

@@ -25,6 +25,8 @@ pub(super) fn lower(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
         Template::Rows => rows::lower(e, region),
         Template::Gemm => gemm::lower(e, region),
         Template::Gemv => gemv::lower(e, region),
+        // Only chosen for CPUs.
+        Template::Attention => None,
     }
 }
 
