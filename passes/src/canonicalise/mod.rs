@@ -13,6 +13,7 @@ mod layer_norm;
 mod movement;
 mod patterns;
 mod rewriter;
+mod rotary;
 mod scale;
 mod softmax;
 
@@ -74,6 +75,7 @@ const RULES: &[(&str, Rule)] = &[
     ("group norm", group_norm::group_norm),
     ("group norm scale", group_norm::scale),
     ("group norm bias", group_norm::bias),
+    ("rotary embedding", rotary::rotary),
 ];
 
 /// More rounds than any chain of rules needs; a rule that undoes another would otherwise go on for ever.

@@ -72,6 +72,7 @@ impl<'a> Survey<'a> {
             Op::Unary { f: UnaryFn::Mish } => count("mish"),
             Op::Softmax { log: true, .. } => count("log softmax"),
             Op::Concat { .. } if self.rotates(op) => count("rotary embedding"),
+            Op::Slice { steps, .. } if self.swaps(op, steps) => count("rotary embedding"),
             Op::Softmax { .. } => match self.attention(op) {
                 Ok(Some(name)) => count(&name),
                 Ok(None) => count("softmax"),
@@ -223,6 +224,13 @@ impl<'a> Survey<'a> {
             self.def(v).is_some_and(|o| matches!(&o.op, Op::Binary { f: g } if *g == f) && o.operands.iter().all(product))
         };
         halves || (turned(a, BinaryFn::Sub) && turned(b, BinaryFn::Add))
+    }
+
+    /// Are two halves swapped, and multiplied with something, as [`rotary`](super::rotary) writes it?
+    fn swaps(&self, op: &Operation, steps: &[i64]) -> bool {
+        let product = |o: &&Operation| matches!(o.op, Op::Binary { f: BinaryFn::Mul });
+        let users = op.result().and_then(|v| self.users.get(&v)).into_iter().flatten();
+        steps.iter().rev().nth(1) == Some(&-1) && users.filter(|o| product(o)).count() == 1
     }
 
     /// The root of a mean of squares that something is divided by.

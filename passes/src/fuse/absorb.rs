@@ -71,8 +71,21 @@ pub(crate) fn stored_as(op: &Op, from: &[Dim], to: &[Dim], ranges: &Ranges) -> O
     Some(op)
 }
 
-/// The coordinates under shape `to` of the element at `index` under shape `from`.
+/// The coordinates under shape `to` of the element at `index`, which is inside, under shape `from`.
 pub(super) fn reshape_index(ranges: &Ranges, index: &[Dim], from: &[Dim], to: &[Dim]) -> Vec<Dim> {
+    // Axes that stay at either end keep their coordinates: symbolic sizes need not be divided by.
+    let alike = |pairs: &mut dyn Iterator<Item = (&Dim, &Dim)>| pairs.take_while(|(a, b)| a == b).count();
+    let front = alike(&mut from.iter().zip(to));
+    let back = alike(&mut from.iter().skip(front).rev().zip(to.iter().skip(front).rev()));
+    let (ends, middle) = (from.len() - back, front..from.len() - back);
+    let (Some(inner), Some(of)) = (index.get(middle.clone()), from.get(middle)) else { return vec![] };
+    let new = reshape_middle(ranges, inner, of, &to[front..to.len() - back]);
+    let kept = |(i, n): (&Dim, &Dim)| if n.is(1) { Dim::ZERO } else { i.clone() };
+    let before = index.iter().zip(from).take(front).map(kept);
+    before.chain(new).chain(index.iter().zip(from).skip(ends).map(kept)).collect()
+}
+
+fn reshape_middle(ranges: &Ranges, index: &[Dim], from: &[Dim], to: &[Dim]) -> Vec<Dim> {
     let strides = |shape: &[Dim]| TensorType::new(odc_ir::core::DType::F32, shape).strides();
     let flat = index.iter().zip(strides(from)).fold(Dim::ZERO, |sum, (i, s)| sum + i * &s);
     let to_strides = strides(to);

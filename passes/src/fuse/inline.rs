@@ -27,22 +27,65 @@ pub(super) fn refusal(w: &Work, k: usize) -> Option<Why> {
 /// Where op `k` would be computed instead.
 fn inlined(w: &Work, k: usize) -> Result<Vec<Reader>, Why> {
     let Some(Op::Map { axes, store, body }) = w.ops[k].as_ref().map(|o| &o.op) else { return Err(Why::Sum) };
-    inverse(axes, store).ok_or(Why::Divides)?;
+    let places = inverse(axes, store).ok_or(Why::Divides)?;
     let movement = is_movement(body);
     if !movement && !is_cheap(body) {
         return Err(Why::Costly);
     }
-    readers(w, k, movement, scaled(body))
+    readers(w, k, &places, movement, scaled(body))
 }
 
-/// Which coordinate of the result each axis is (`None` for axes of extent 1), if `store` is a permutation.
-fn inverse(axes: &Axes, store: &[Dim]) -> Option<Vec<(Sym, Option<usize>)>> {
-    let placed = |s: &Sym| store.iter().position(|d| d.as_sym() == Some(s));
-    let known = |d: &Dim| d.is(0) || axes.iter().any(|(s, _)| d.as_sym() == Some(s));
-    if !store.iter().all(known) {
-        return None;
+/// Where an axis of a map stands in its result: `coordinate at / step`, below `below` unless it is the outermost there.
+struct Place {
+    at: usize,
+    step: Dim,
+    below: Option<Dim>,
+}
+
+/// Every axis and its place.
+type Places = Vec<(Sym, Option<Place>)>;
+
+impl Place {
+    fn divides(&self) -> bool {
+        !self.step.is(1) || self.below.is_some()
     }
-    axes.iter().map(|(s, e)| if e.is(1) { Some((s.clone(), None)) } else { placed(s).map(|k| (s.clone(), Some(k))) }).collect()
+    fn of(&self, index: &[Dim], ranges: &Ranges) -> Option<Dim> {
+        let c = ranges.floordiv(index.get(self.at)?, &self.step);
+        Some(self.below.as_ref().map_or_else(|| c.clone(), |n| &c - &(n * &ranges.floordiv(&c, n))))
+    }
+}
+
+/// Where each axis stands (`None` for axes of extent 1), if every element is stored once: `store` is a permutation, or counts several
+/// axes in one coordinate (`4*i + j`).
+fn inverse(axes: &Axes, store: &[Dim]) -> Option<Places> {
+    let mut places: BTreeMap<&Sym, Place> = BTreeMap::new();
+    for (at, d) in store.iter().enumerate() {
+        // From the innermost on, each axis steps over all that stand behind it.
+        let (mut rest, mut step) = (d.clone(), Dim::ONE);
+        while !rest.is(0) {
+            let next = axes.iter().filter_map(|(s, n)| rest.linear_in(s).filter(|(c, _)| *c == step).map(|(_, r)| (s, n, r)));
+            let (s, n, left) = next.last()?;
+            let outermost = left.is(0);
+            if places.insert(s, Place { at, step: step.clone(), below: (!outermost).then(|| n.clone()) }).is_some() {
+                return None;
+            }
+            (rest, step) = (left, &step * n);
+        }
+    }
+    axes.iter().map(|(s, e)| if e.is(1) { Some((s.clone(), None)) } else { places.remove(s).map(|p| (s.clone(), Some(p))) }).collect()
+}
+
+/// Would what is read at `index` be divided only once a product?
+fn divided_outside(from: &Places, op: &Op, index: &[Dim]) -> bool {
+    let outer = batch(op);
+    let divided = from.iter().filter_map(|(_, p)| p.as_ref()).filter(|p| p.divides());
+    let (axes, raxes): (&[_], &[_]) = match op {
+        Op::Map { axes, .. } => (axes, &[]),
+        Op::Reduce { axes, raxes, .. } => (axes, raxes),
+        Op::Constant { .. } | Op::View {} | Op::Scatter { .. } | Op::Dispatch { .. } | Op::If { .. } | Op::Loop { .. } => (&[], &[]),
+    };
+    let inner = |d: &Dim| axes.iter().chain(raxes).any(|(s, _)| d.uses(s) && !outer.contains(s));
+    divided.filter_map(|p| index.get(p.at)).all(|d| !inner(d))
 }
 
 /// Only loads of one element, at indices that are dims.
@@ -112,7 +155,7 @@ struct Reader {
 }
 
 /// All structured ops that read op `k`'s result, directly or through views; or why one of them must have it in memory.
-fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Result<Vec<Reader>, Why> {
+fn readers(w: &Work, k: usize, places: &Places, movement: bool, scaled: bool) -> Result<Vec<Reader>, Why> {
     let value = w.ops[k].as_ref().and_then(Operation::result).ok_or(Why::NotStructured)?;
     let widens = widens(w, k);
     let mut found = vec![];
@@ -136,6 +179,9 @@ fn readers(w: &Work, k: usize, movement: bool, scaled: bool) -> Result<Vec<Reade
                     }
                     if !substitutable(&w.ranges, op, v, &shapes) {
                         return Err(Why::Index);
+                    }
+                    if !read_undivided(&w.ranges, op, v, &shapes, places) {
+                        return Err(Why::Divides);
                     }
                     let from = w.ops[k].iter().flat_map(|o| &o.operands);
                     if !w.bindable(op.operands.iter().filter(|o| **o != v).chain(from)) {
@@ -181,6 +227,8 @@ fn programs(op: &Op) -> Vec<&Program> {
 /// Are all of `op`'s loads of `v` at dims, provably inside, and still simple behind the views?
 pub(crate) fn substitutable(ranges: &Ranges, op: &Operation, v: Value, shapes: &[Vec<Dim>]) -> bool {
     let ranges = op_ranges(ranges, &op.op);
+    let outer = batch(&op.op);
+    let divisions = |d: &Dim| divisions(&d.subst(&|s| outer.contains(s).then_some(Dim::ZERO)));
     programs(&op.op).iter().all(|p| {
         p.loads().filter(|(o, _)| op.operands.get(*o as usize) == Some(&v)).all(|(_, index)| {
             let Some(dims) = index_dims(index) else { return false };
@@ -192,6 +240,28 @@ pub(crate) fn substitutable(ranges: &Ranges, op: &Operation, v: Value, shapes: &
             through(&ranges, &dims, shapes).iter().map(divisions).sum::<usize>() <= before
         })
     })
+}
+
+/// The axes that both factors of a contraction have: what divides these (a head of queries by the heads that share its keys) is
+/// computed once a product, not for its elements.
+fn batch(op: &Op) -> Vec<Sym> {
+    let Op::Reduce { axes, body, .. } = op else { return vec![] };
+    if !is_contraction(op) {
+        return vec![];
+    }
+    let read = |s: &Sym| body.loads().filter(|(_, index)| index.iter().any(|i| matches!(i, Index::Dim(d) if d.uses(s)))).count();
+    axes.iter().map(|(s, _)| s).filter(|s| read(s) > 1).cloned().collect()
+}
+
+/// Are all of `op`'s loads of `v` such that [`divided_outside`] holds?
+fn read_undivided(ranges: &Ranges, op: &Operation, v: Value, shapes: &[Vec<Dim>], places: &Places) -> bool {
+    let ranges = op_ranges(ranges, &op.op);
+    let of_v = |(o, _): &(u32, &[Index])| op.operands.get(*o as usize) == Some(&v);
+    programs(&op.op)
+        .iter()
+        .flat_map(|p| p.loads())
+        .filter(of_v)
+        .all(|(_, index)| index_dims(index).is_some_and(|d| divided_outside(places, &op.op, &through(&ranges, &d, shapes))))
 }
 
 fn index_dims(index: &[Index]) -> Option<Vec<Dim>> {
@@ -244,6 +314,9 @@ pub(crate) fn evaluated_at(
 ) -> Option<Operation> {
     let Op::Map { axes, store, body } = &producer.op else { return None };
     let (from, root) = (inverse(axes, store)?, body.root?);
+    if !read_undivided(ranges, reader, value, shapes, &from) {
+        return None;
+    }
     let ranges = op_ranges(ranges, &reader.op);
     let mut op = reader.clone();
     let slot = op.operands.iter().position(|v| *v == value)? as u32;
@@ -260,8 +333,8 @@ pub(crate) fn evaluated_at(
                 return None;
             }
             let at = through(&ranges, &index_dims(index)?, shapes);
-            let map: BTreeMap<Sym, Dim> =
-                from.iter().map(|(s, k)| (s.clone(), k.and_then(|k| at.get(k).cloned()).unwrap_or(Dim::ZERO))).collect();
+            let of = |p: &Option<Place>| p.as_ref().and_then(|p| p.of(&at, &ranges)).unwrap_or(Dim::ZERO);
+            let map: BTreeMap<Sym, Dim> = from.iter().map(|(s, p)| (s.clone(), of(p))).collect();
             let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| map.get(s).cloned()));
             Some(out.import(body, root, &dims, &mut |out, e| match e {
                 Expr::Load { operand, dtype, index } => {

@@ -77,3 +77,22 @@ fn reducing_ones_is_a_reshape() {
     let body = "%1 = reduce {f = l2, axes = [1], keep = false} %0 : f32[n, 4]\nyield %1 \"y\"";
     leaves("reduce of ones", &["f32[n, 1, 4]"], &[], body);
 }
+
+/// Rotary embedding over the halves of the last axis; what turns otherwise stays.
+#[test]
+fn rotary_embeddings() {
+    let body = |start: usize, first: &str| {
+        format!(
+            "%3 = binary {{f = mul}} %0, %1 : f32[n, 2, 4]\n%4 = slice {{starts = [0, 0, 0], steps = [1, 1, 1]}} %0 : f32[n, 2, 2]
+        %5 = slice {{starts = [0, 0, {start}], steps = [1, 1, 1]}} {first} : f32[n, 2, 2]\n%6 = unary {{f = neg}} %5 : f32[n, 2, 2]
+        %7 = concat {{axis = 2}} %6, %4 : f32[n, 2, 4]\n%8 = binary {{f = mul}} %7, %2 : f32[n, 2, 4]
+        %9 = binary {{f = add}} %3, %8 : f32[n, 2, 4]\nyield %9 \"y\""
+        )
+    };
+    let left = ["reshape", "reshape", "reshape", "slice", "binary", "binary", "binary", "binary", "reshape"];
+    let params = ["f32[n, 2, 4]", "f32[2, 4]", "f32[n, 2, 4]"];
+    finds("rotary embedding", &left, &params, &[], &body(2, "%0"));
+    finds("rotary embedding", &left, &["f32[n, 2, 4]", "f32[2, 4]", "f32[n, 1, 1]"], &[], &body(2, "%0"));
+    leaves("rotary embedding", &params, &[], &body(1, "%0"));
+    leaves("rotary embedding", &params, &[], &body(2, "%2"));
+}
