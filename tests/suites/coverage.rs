@@ -1,7 +1,10 @@
 //! Is every op met by a test? Generators and file tests together must use each row of each op table.
 
 use crate::tidy;
+use odc::AnyModule;
+use odc::passes::apply;
 use odc_ir::core::{Level, Module, OpSet};
+use odc_ir::tensor::{Op, Template};
 use odc_tests::choices::Choices;
 use odc_tests::generate;
 use std::collections::BTreeMap;
@@ -41,6 +44,23 @@ fn every_op_is_met() {
     problems.extend(missing::<odc_ir::tensor::Tensor>(&count(generate::tensor::module)));
     problems.extend(missing::<odc_ir::loops::Loop>(&count(generate::loops::module)));
     tidy::report(&problems);
+}
+
+/// Do random graphs become attention in one kernel of a CPU? Softmax between two products is drawn, but not every one of them may.
+#[test]
+fn attention_is_met() {
+    let mut met = 0;
+    for seed in 0..SEEDS {
+        let mut m = AnyModule::Graph(generate::graph::module(&mut Choices::from_seed(seed, 300)));
+        for pass in ["lower_tensor", "choose", "schedule"] {
+            m = apply(pass, m).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        }
+        let AnyModule::Tensor(m) = &m else { panic!("schedules stand in tensor IR") };
+        let ops = m.main().into_iter().flat_map(|f| &f.body.ops);
+        met += ops.filter(|o| matches!(&o.op, Op::Dispatch { schedule } if schedule.template == Template::Attention)).count();
+    }
+    println!("{SEEDS} graphs: {met} times attention");
+    assert!(met >= 5, "attention is met {met} times in {SEEDS} graphs");
 }
 
 /// Every op that random graphs draw has families, each of which works on its own; each family is some op's.

@@ -5,7 +5,7 @@ use crate::attrs::bad;
 use crate::import::call::{Call, Got, Out, operand, unsupported_use};
 use crate::import::value::{Elem, Val};
 use odc_ir::core::{DType, TensorType, element_count};
-use regex::Regex;
+use regex::RegexBuilder;
 
 /// Padded results of `StringSplit` may be far larger than what they are made from.
 const MOST_STRINGS: usize = 1 << 20;
@@ -66,9 +66,13 @@ fn pieces<'t>(text: &'t str, delimiter: Option<&str>, most: usize) -> Vec<&'t st
     parts
 }
 
+/// Bytes of a compiled expression: a counted repetition of a class can be made to take as many as are allowed, and as much time.
+const MAX_REGEX: usize = 1 << 20;
+
 pub fn regex_full_match(c: &mut Call) -> Out {
     let pattern = c.attrs.str("pattern")?.ok_or_else(|| bad("pattern", "is required"))?;
-    let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|e| bad("pattern", format!("is no regular expression: {e}")))?;
+    let regex = RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(MAX_REGEX).build();
+    let regex = regex.map_err(|e| bad("pattern", format!("is no regular expression: {e}")))?;
     let (texts, shape) = known(c, 0)?;
     let found = texts.iter().map(|t| Elem::bool(regex.is_match(t))).collect();
     Ok(vec![Val::known(TensorType::of(DType::Bool, &shape), found)])
