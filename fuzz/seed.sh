@@ -24,4 +24,12 @@ while IFS= read -r module; do
   level=$(sed -n 's/^\(graph\|tensor\|loop\) module.*/\1/p' "$module" | head -n 1)
   [ -z "$level" ] || cp "$module" "$corpus/parse_$level/$(basename "$module")"
 done < <(find "$root/tests/filetests" -type f)
+# Random graphs are drawn from bytes: without long seeds a fuzzer begins with graphs of one op.
+python3 - "$corpus/differential" <<'PYTHON'
+import random, sys
+r = random.Random(7)
+for k in range(150):
+    with open(f"{sys.argv[1]}/seed{k}", "wb") as f:
+        f.write(bytes(r.getrandbits(8) for _ in range(r.choice([60, 200, 400, 800]))))
+PYTHON
 for folder in "$corpus"/*; do echo "$(basename "$folder"): $(find "$folder" -type f | wc -l) seeds"; done
