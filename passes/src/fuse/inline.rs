@@ -63,8 +63,8 @@ fn inverse(axes: &Axes, store: &[Dim]) -> Option<Places> {
         // From the innermost on, each axis steps over all that stand behind it.
         let (mut rest, mut step) = (d.clone(), Dim::ONE);
         while !rest.is(0) {
-            let next = axes.iter().filter_map(|(s, n)| rest.linear_in(s).filter(|(c, _)| *c == step).map(|(_, r)| (s, n, r)));
-            let (s, n, left) = next.last()?;
+            let mut next = axes.iter().filter_map(|(s, n)| rest.linear_in(s).filter(|(c, _)| *c == step).map(|(_, r)| (s, n, r)));
+            let (s, n, left) = next.next_back()?;
             let outermost = left.is(0);
             if places.insert(s, Place { at, step: step.clone(), below: (!outermost).then(|| n.clone()) }).is_some() {
                 return None;

@@ -13,8 +13,10 @@ use std::collections::BTreeMap;
 const SCORES_BYTES: i64 = 256 << 10;
 /// Rows of a block, whatever their length.
 const ROWS: (i64, i64) = (16, 128);
-/// Rows of a block whose length is a symbol without a bound.
+/// Rows of a block whose length is a symbol.
 const ROWS_OF_ANY_LENGTH: i64 = 32;
+/// Rows of a grid item where their number is a symbol: enough that staging once more is little beside the products.
+const ITEM_ROWS: i64 = 512;
 
 /// A region that can be lowered so.
 pub(crate) struct Attention {
@@ -127,12 +129,18 @@ pub(crate) fn schedule(a: &Attention, ranges: &Ranges, symbols: &BTreeMap<Sym, S
         Some(n) => (SCORES_BYTES / (4 * n.max(1))).clamp(ROWS.0, ROWS.1),
         None => ROWS_OF_ANY_LENGTH,
     };
-    let block = up(most.min(rows)).min(up(most));
-    // Keys and values are staged once a grid item.
+    let block = up(most.min(rows));
+    // Keys and values are staged once a grid item, and items share no block.
+    let blocks = |rows: i64| (rows + block - 1) / block;
     let batch = hint(&extent(&a.scores.batch), symbols);
-    let cuts = if a.row.1.as_const().is_some() { (ITEMS / batch).clamp(1, (rows + block - 1) / block) } else { 1 };
-    let blocks = ((rows + block - 1) / block + cuts - 1) / cuts;
-    let item = if a.row.1.as_const().is_some() { blocks * block } else { 1 << 20 };
+    let blocks = match a.row.1.as_const() {
+        Some(_) => {
+            let cuts = (ITEMS / batch).clamp(1, blocks(rows));
+            (blocks(rows) + cuts - 1) / cuts
+        }
+        None => blocks(ITEM_ROWS),
+    };
+    let item = blocks * block;
     let work = item.min(rows).saturating_mul(hint(&keys, symbols)).saturating_mul(hint(&extent(&a.scores.k), symbols)).max(1);
     Some(Schedule {
         template: Template::Attention,
