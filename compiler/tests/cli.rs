@@ -290,6 +290,12 @@ fn every_stage_is_text_and_a_start() {
         let next = run(&format!("opt {} --passes={passes}", dir.join(file(k)).display())).ok().stdout;
         assert_eq!(next.trim(), text(&file(k + 1)).trim(), "{passes}");
     }
+    // What was weighed: every choice has one way that was given and one that was taken.
+    let weighed = text("egraph.txt");
+    let choices = weighed.lines().filter(|l| !l.starts_with(' ') && !l.starts_with("e-graph of @")).count();
+    let marked = |mark: char| weighed.lines().filter(|l| l.chars().take(4).any(|c| c == mark)).count();
+    assert!(choices > 20 && weighed.contains("runner-up: ") && weighed.contains(" made "), "{weighed}");
+    assert_eq!((marked('='), marked('>')), (choices, choices), "{weighed}");
     let loops = f.place("loops.odc-ir");
     let from = dir.join(file(3));
     run(&format!("opt {} --passes=lower_loop,expand -o {}", from.display(), loops.display())).ok();

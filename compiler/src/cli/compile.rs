@@ -7,7 +7,7 @@ use crate::dims::DimArg;
 use crate::explode::explode;
 use crate::output::{file_name, make_folder, writable, write_bytes, write_file};
 use crate::problem::{Failure, Problem};
-use crate::{Compiled, Exit, KernelText, Stage};
+use crate::{Compiled, Exit, KernelText, Stage, report};
 use crate::{show, typescript};
 use odc_static::ObjectFormat;
 use serde_json::json;
@@ -224,7 +224,8 @@ fn bytes_of(path: &Path) -> u64 {
     }
 }
 
-/// `NN-stage.odc-ir` with its constants in `blobs`, and a folder with the kernels: `odc opt` starts again from any of them.
+/// `NN-stage.odc-ir` with its constants in `blobs`, and a folder with the kernels: `odc opt` starts again from any of them. What the
+/// e-graph weighed is in `egraph.txt`.
 fn dump(compiled: &Compiled, folder: &Path) -> Result<(), Failure> {
     make_folder(folder)?;
     for (n, build) in compiled.builds().enumerate() {
@@ -234,6 +235,9 @@ fn dump(compiled: &Compiled, folder: &Path) -> Result<(), Failure> {
             if n == 0 || !stage.is_shared() {
                 write_bytes(&folder.join(format!("{k:02}-{stage}{of}.odc-ir")), compiled.stage_text_of(*stage, build).as_bytes())?;
             }
+        }
+        if !build.decisions.is_empty() {
+            write_bytes(&folder.join("egraph.txt"), report::egraph_text(build).as_bytes())?;
         }
     }
     blobs::write(

@@ -68,6 +68,33 @@ pub fn fusion_text(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> St
     out
 }
 
+/// What the e-graph weighed, for `--dump`: rule firings and costs, and for every value that could be computed in several ways these
+/// ways, `=` in front of what greedy fusion gave and `>` in front of what was taken.
+pub fn egraph_text(build: &Build) -> String {
+    let mut out = String::new();
+    for d in &build.decisions {
+        let s = &d.search;
+        let _ =
+            writeln!(out, "e-graph of @{}: {} classes, {} nodes, {} computed otherwise than given", d.func, s.classes, s.nodes, s.changed);
+        for (group, n) in &s.fired {
+            let _ = writeln!(out, "  {group} made {n} nodes");
+        }
+        let (first, second) = if d.taken() { ("search", "greedy fusion") } else { ("greedy fusion", "search") };
+        let (least, next) = if d.taken() { (d.chosen, d.greedy) } else { (d.greedy, d.chosen) };
+        let _ = writeln!(out, "  taken: {first}, {:.3} ms as dispatches; runner-up: {second}, {:.3} ms", least / 1e6, next / 1e6);
+        let _ = writeln!(out, "  op by op: {:.3} ms as given, {:.3} ms as found", s.given / 1e6, s.chosen / 1e6);
+        for c in &s.choices {
+            let loc = c.ways.get(c.chosen).map(|w| w.of.to_string()).unwrap_or_default();
+            let _ = writeln!(out, "{loc}");
+            for (k, w) in c.ways.iter().enumerate() {
+                let marks = [(c.given, '='), (c.chosen, '>')].map(|(way, mark)| if way == k { mark } else { ' ' });
+                let _ = writeln!(out, "  {}{} {:9.3} us  {} of {} values: {}", marks[0], marks[1], w.cost / 1e3, w.op, w.reads, w.of);
+            }
+        }
+    }
+    out
+}
+
 pub fn fusion_json(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> Value {
     let rows = rows(build, target, &binding(memory));
     let refused = pairs(&rows, refusals(&build.dispatches, &build.machine));

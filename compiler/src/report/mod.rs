@@ -8,7 +8,7 @@ mod page;
 mod patterns;
 
 pub use dispatches::{Row, rows};
-pub use fusion::{fusion_json, fusion_text};
+pub use fusion::{egraph_text, fusion_json, fusion_text};
 pub use memory::Memory;
 pub use page::page;
 pub use patterns::{patterns_json, patterns_text};

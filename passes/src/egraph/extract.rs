@@ -94,6 +94,11 @@ pub fn cost(p: &Problem, chosen: &[usize]) -> f64 {
     State::new(p, chosen).total
 }
 
+/// The classes that the choice computes.
+pub fn needed(p: &Problem, chosen: &[usize]) -> Vec<usize> {
+    State::new(p, chosen).needs.iter().enumerate().filter(|(_, n)| **n > 0).map(|(k, _)| k).collect()
+}
+
 impl State<'_> {
     fn candidate(&self, class: usize) -> Option<&Candidate> {
         self.p.classes.get(class)?.get(*self.chosen.get(class)?)

@@ -14,7 +14,7 @@ use crate::cost::{self, Place, Rates};
 use egg::{EGraph, Id, Language};
 use extract::{Candidate, Problem};
 use lang::{Classes, Node, Tables, What};
-use odc_ir::core::{Loc, Ranges, Sym, Symbol, Value};
+use odc_ir::core::{Loc, OpSet, Ranges, Sym, Symbol, Value};
 use odc_ir::tensor::{Func, Op, Operation};
 use rules::{Rules, class, value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,28 @@ pub struct Report {
     pub chosen: f64,
     /// Classes that are computed otherwise than given.
     pub changed: usize,
+    /// The values that are computed and could be in several ways, in order of execution.
+    pub choices: Vec<Choice>,
+}
+
+/// A value and the ways to compute it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    pub ways: Vec<Way>,
+    /// The way that it was given with, and the one that was taken.
+    pub given: usize,
+    pub chosen: usize,
+}
+
+/// One op that could compute a value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Way {
+    pub op: &'static str,
+    /// What is in it.
+    pub of: Loc,
+    pub reads: usize,
+    /// Predicted nanoseconds of it alone.
+    pub cost: f64,
 }
 
 /// Chooses the ops of `func` anew; `given` is the same function as another pass fused it, and where the search begins. `None` if
@@ -65,6 +87,7 @@ pub fn choose(
         given: extract::cost(&problem, &start),
         chosen: extract::cost(&problem, &best),
         changed: best.iter().zip(&start).filter(|(a, b)| a != b).count(),
+        choices: g.choices(&nodes, &problem, &start, &best),
     };
     Some((g.rebuild(func, &classes, &nodes, &best), report))
 }
@@ -225,6 +248,24 @@ impl Graph {
             .collect();
         problem.roots = roots.into_iter().collect();
         (classes, all, problem)
+    }
+
+    /// What there was to choose between, for the classes that `best` needs.
+    fn choices(&self, nodes: &[Vec<Node>], problem: &Problem, start: &[usize], best: &[usize]) -> Vec<Choice> {
+        let needed = extract::needed(problem, best);
+        let way = |(n, c): (&Node, &Candidate)| Way {
+            op: self.tables.op_of(n.what).map_or("given", |op| op.info().mnemonic),
+            of: self.tables.locs.get(n.loc as usize).cloned().unwrap_or_else(Loc::none),
+            reads: n.children.len(),
+            cost: c.cost,
+        };
+        let several = needed.into_iter().filter(|k| nodes.get(*k).is_some_and(|n| n.len() > 1));
+        several
+            .filter_map(|k| {
+                let ways = nodes.get(k)?.iter().zip(problem.classes.get(k)?).map(way).collect();
+                Some(Choice { ways, given: *start.get(k)?, chosen: *best.get(k)? })
+            })
+            .collect()
     }
 
     /// The function that computes each needed class by its chosen node.
