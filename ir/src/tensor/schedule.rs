@@ -70,8 +70,8 @@ impl Attr for Intrinsic {
 
 /// The record. On a GPU: `local` invocations a workgroup; `tile` is the tile in registers (of a subgroup with `coop`), `block` rows, columns and depth of the shared tiles
 /// (gemm) or columns and parts of the depth (gemv). On a CPU: loops use `grid`, `vector`, `unroll`; a gemm also `tile` (rows, columns of the register tile), `block`
-/// (rows, columns, depth of the cache block) and the operands' access. Attention has the tiles of both contractions; its block is the rows whose scores lie in
-/// scratch at a time, and those of a grid item.
+/// (rows, columns, depth of the cache block) and the operands' access. Attention has the tiles and the access of both contractions; its block is the rows whose
+/// scores lie in scratch at a time, and those of a grid item.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Schedule {
     pub template: Template,

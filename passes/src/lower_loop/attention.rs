@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for grid (batch, rows of an item)
-//!   stage the keys and the values into panels
+//!   stage the keys and the values into panels, unless their rows lie close together
 //!   for block of rows
 //!     scratch = products of the rows with all keys      register tiles, epilogue
 //!     for row: the stages between                       on scratch
@@ -18,7 +18,7 @@ use crate::schedule::attention::{Attention, attention, first_row};
 use crate::schedule::contraction::extent;
 use odc_ir::core::{Binary, Dim, Range, Ranges, Sym, Value};
 use odc_ir::loops::LoopKind;
-use odc_ir::tensor::{Axes, Expr, Op, Schedule};
+use odc_ir::tensor::{Access, Axes, Expr, Op, Schedule};
 
 pub(super) fn lower(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
     let schedule: &Schedule = region.schedule;
@@ -56,7 +56,8 @@ pub(super) fn lower(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
     let chunk = (Sym::new("$mb"), rows.ceildiv(&Dim::from(item)));
     grid_axes.push(chunk.clone());
     let grid = extent(&grid_axes);
-    let panels = [&scores, &values].map(|g| (g, g.memory(e, &g.column_tiles(), true)));
+    let staged = [1, 3].map(|k| schedule.access.get(k) != Some(&Access::Direct));
+    let panels = [(&scores, staged[0]), (&values, staged[1])].map(|(g, staged)| (g, g.memory(e, &g.column_tiles(), staged)));
     let (zero, end) = (e.index(0), e.dim(&grid));
     let counter = grid_sym();
     let range = Range { lo: Dim::ZERO, hi: Some(&grid - 1) };
@@ -117,7 +118,7 @@ fn scratch_rows(e: &mut Emit, region: &mut Region<'_>, a: &Attention, flats: &[F
         let pointer = match taken {
             Some(s) => region.pointer(s.value)?,
             None => {
-                let mut rows = a.row_length(flat.result, &|v| region.types(v)) * block;
+                let mut rows = a.row_length(flat.result, &|v| region.types(v)) * a.row.1.min_with(&Dim::from(block));
                 e.hide(|o| rows = o.hide(&rows));
                 e.scratch(region.types(flat.result).dtype, &rows)
             }

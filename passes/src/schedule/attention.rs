@@ -1,11 +1,11 @@
 //! Attention on a CPU, as one kernel: products of a block of rows with all keys, what is done to each row of them (a softmax), and
 //! the products of those rows with all values. The rows lie in scratch and never in memory as a whole.
 
-use super::contraction::{Contraction, contraction, extent};
-use super::{GRAIN, ITEMS, gemm, hint, rows_depth};
+use super::contraction::{Contraction, contraction, depth_stride, extent};
+use super::{GRAIN, ITEMS, gemm, hint, rows_depth, unit_columns};
 use crate::fuse::is_contraction;
 use crate::lower_loop::flat::{FlatOp, dims_of, flatten, offset};
-use odc_ir::core::{Dim, Ranges, Sym, Symbol, TensorType, Value};
+use odc_ir::core::{DType, Dim, Ranges, Sym, Symbol, TensorType, Value};
 use odc_ir::tensor::{Access, Expr, Index, Op, Operation, Program, Schedule, Template};
 use std::collections::BTreeMap;
 
@@ -17,6 +17,9 @@ const ROWS: (i64, i64) = (16, 128);
 const ROWS_OF_ANY_LENGTH: i64 = 32;
 /// Rows of a grid item where their number is a symbol: enough that staging once more is little beside the products.
 const ITEM_ROWS: i64 = 512;
+
+/// Elements from one step of depth to the next up to which a right side is read where it lies: further apart, panels pay.
+const NEAR: i64 = 256;
 
 /// A region that can be lowered so.
 pub(crate) struct Attention {
@@ -130,7 +133,13 @@ pub(crate) fn schedule(a: &Attention, ranges: &Ranges, symbols: &BTreeMap<Sym, S
         None => ROWS_OF_ANY_LENGTH,
     };
     let block = up(most.min(rows));
-    // Keys and values are staged once a grid item, and items share no block.
+    let access = |c: &Contraction, tile: &[i64]| {
+        let stride = depth_stride(&c.rhs.offset, &c.k, ranges).and_then(|s| s.as_const()).filter(|s| *s <= NEAR);
+        let near = stride.is_some() && c.rhs.direct(&c.k, ranges) && c.rhs.dtype == DType::F32;
+        if near && tile.last().is_some_and(|nr| unit_columns(c, *nr, ranges)) { Access::Direct } else { Access::Staged }
+    };
+    let access = vec![Access::Direct, access(&a.scores, &first), Access::Direct, access(&a.values, &second)];
+    // What is staged is so once a grid item, and items share no block.
     let blocks = |rows: i64| (rows + block - 1) / block;
     let batch = hint(&extent(&a.scores.batch), symbols);
     let blocks = match a.row.1.as_const() {
@@ -147,7 +156,7 @@ pub(crate) fn schedule(a: &Attention, ranges: &Ranges, symbols: &BTreeMap<Sym, S
         unroll: super::DEPTH_STEPS,
         tile: [first, second].concat(),
         block: vec![block, item],
-        access: vec![Access::Direct, Access::Staged],
+        access,
         grain: Dim::from((GRAIN / work).max(1)),
         ..Schedule::loops(a.depth, 4)
     })
