@@ -67,7 +67,7 @@ fn pieces<'t>(text: &'t str, delimiter: Option<&str>, most: usize) -> Vec<&'t st
 }
 
 /// Bytes of a compiled expression: a counted repetition of a class can be made to take as many as are allowed, and as much time.
-const MAX_REGEX: usize = 1 << 20;
+const MAX_REGEX: usize = 4 << 20;
 
 pub fn regex_full_match(c: &mut Call) -> Out {
     let pattern = c.attrs.str("pattern")?.ok_or_else(|| bad("pattern", "is required"))?;
