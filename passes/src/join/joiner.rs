@@ -122,6 +122,8 @@ impl<'m> Joiner<'m> {
         let written = flat(store, &to);
         body.root == Some(c.chain.at)
             && to.dtype == c.chain.ty.dtype
+            // All of it: what reads only the first elements is a slice.
+            && to.elements() == c.chain.ty.elements()
             && index.iter().zip(&c.chain.ty.shape).all(|(i, n)| ranges.within(i, n))
             && !written.is_poison()
             && written == flat(&index, &c.chain.ty)

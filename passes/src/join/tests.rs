@@ -190,3 +190,25 @@ fn wrong_parts_are_found() {
     less.commands.remove(0);
     assert!(verify_program(&less).iter().any(|e| e.message.contains("read before")), "{less}");
 }
+
+/// A slice that ends within the last part reads the first elements of the whole: it is not the concat.
+#[test]
+fn a_slice_of_a_concat_is_not_the_concat() {
+    let text = r#"graph module "t" {
+  func @main(%0 "x": f32[1, 6, 5], %1 "y": f32[1, 3, 5], %2 "z": f32[4, 5]) {
+    %3 = unary {f = exp} %0 : f32[1, 6, 5]
+    %4 = unary {f = exp} %1 : f32[1, 3, 5]
+    %5 = concat {axis = 1} %3, %4 : f32[1, 9, 5]
+    %6 = slice {starts = [0, 0, 0], steps = [1, 1, 1]} %5 : f32[1, 7, 5]
+    yield %6 "a"
+  }
+}
+"#;
+    let mut m = lower_tensor::lower(&parse_module::<Graph>(text, &no_blobs).unwrap()).unwrap();
+    // The search computes the concat where the slice reads it.
+    fuse::fuse_for(&mut m, &crate::Machine::Cpu, &fuse::Options::default());
+    let (j, _) = joined(&m, &|_| true);
+    let whole = |o: &&tensor::Operation| matches!(o.op, Op::View {}) && o.operands.len() == 2;
+    let shapes: Vec<String> = j.funcs[0].body.ops.iter().filter(whole).map(|o| j.funcs[0].ty(o.results[0]).to_string()).collect();
+    assert_eq!(shapes, ["f32[1, 9, 5]"], "{m}\n{j}");
+}
