@@ -41,21 +41,18 @@ pub fn fusion_text(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> St
         let _ = writeln!(out, "{}", r.text(k));
     }
     for d in &build.decisions {
-        let (s, ms) = (&d.search, |ns: f64| ns / 1e6);
-        let fired: Vec<String> = s.fired.iter().map(|(group, n)| format!("{group} {n}")).collect();
-        let _ = writeln!(
-            out,
-            "e-graph of @{}: {} classes, {} nodes ({}); predicted {:.3} ms, greedy {:.3} ms{}",
-            d.func,
-            s.classes,
-            s.nodes,
-            fired.join(", "),
-            ms(d.chosen),
-            ms(d.greedy),
-            if d.taken() { ": taken" } else { ": greedy stays" }
-        );
+        if let Some(s) = &d.search {
+            let fired: Vec<String> = s.fired.iter().map(|(group, n)| format!("{group} {n}")).collect();
+            let taken = if d.taken() { "taken" } else { "greedy stays" };
+            let (fired, chosen, greedy) = (fired.join(", "), d.chosen / 1e6, d.greedy / 1e6);
+            let _ = writeln!(
+                out,
+                "e-graph of @{}: {} classes, {} nodes ({fired}); predicted {chosen:.3} ms, greedy {greedy:.3} ms: {taken}",
+                d.func, s.classes, s.nodes
+            );
+        }
         if d.attention > 0 {
-            let _ = writeln!(out, "attention in one kernel: {} times", d.attention);
+            let _ = writeln!(out, "attention as one kernel in @{}: {} times", d.func, d.attention);
         }
     }
     let pairs = pairs(&rows, refusals(&build.dispatches, &build.machine));
@@ -73,7 +70,10 @@ pub fn fusion_text(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> St
 pub fn egraph_text(build: &Build) -> String {
     let mut out = String::new();
     for d in &build.decisions {
-        let s = &d.search;
+        if d.attention > 0 {
+            let _ = writeln!(out, "attention as one kernel in @{}: {} times", d.func, d.attention);
+        }
+        let Some(s) = &d.search else { continue };
         let _ =
             writeln!(out, "e-graph of @{}: {} classes, {} nodes, {} computed otherwise than given", d.func, s.classes, s.nodes, s.changed);
         for (group, n) in &s.fired {
@@ -99,8 +99,9 @@ pub fn fusion_json(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> Va
     let rows = rows(build, target, &binding(memory));
     let refused = pairs(&rows, refusals(&build.dispatches, &build.machine));
     let decision = |d: &fuse::Decision| {
+        let s = d.search.clone().unwrap_or_default();
         json!({
-            "func": d.func, "classes": d.search.classes, "nodes": d.search.nodes, "fired": d.search.fired, "changed": d.search.changed,
+            "func": d.func, "classes": s.classes, "nodes": s.nodes, "fired": s.fired, "changed": s.changed,
             "predicted_ns": d.chosen, "greedy_ns": d.greedy, "taken": d.taken(), "attention": d.attention,
         })
     };

@@ -2,18 +2,17 @@
 
 use super::inline::is_contraction;
 use super::{OUTPUT, Work};
-use crate::schedule::attention::attention;
+use crate::schedule::attention::{attention, schedule};
 use odc_ir::core::Value;
 use odc_ir::tensor::Operation;
 
 impl Work {
-    /// Joins groups to attention; says how many times. Groups are in order of their last ops.
-    pub(super) fn join_attention(&self, groups: &mut Vec<Vec<usize>>) -> usize {
+    /// Joins groups to attention. They are in order of their last ops.
+    pub(super) fn join_attention(&self, mut groups: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
         if !self.counts.is_empty() {
-            return 0;
+            return groups;
         }
         let def = self.definitions();
-        let mut joined = 0;
         for at in 0..groups.len() {
             let Some(members) = groups.get(at).and_then(|between| self.around(&def, between)) else { continue };
             let alone = |k: &usize| groups.iter().position(|g| *g == [*k]);
@@ -21,10 +20,9 @@ impl Work {
             groups[last] = members;
             groups[first].clear();
             groups[at].clear();
-            joined += 1;
         }
         groups.retain(|g| !g.is_empty());
-        joined
+        groups
     }
 
     /// The product before these stages, they, and the product after them.
@@ -47,6 +45,8 @@ impl Work {
         }
         let members: Vec<usize> = [first].into_iter().chain(between.iter().copied()).chain([last]).collect();
         let all: Vec<Operation> = members.iter().filter_map(|k| op(*k).cloned()).collect();
-        attention(&all, &|_| false, &|v| self.func.ty(v).clone(), &self.ranges).map(|_| members)
+        let found = attention(&all, &|_| false, &|v| self.func.ty(v).clone(), &self.ranges)?;
+        // Without tiles for both products it would run in plain loops.
+        schedule(&found, &self.ranges, &self.symbols).map(|_| members)
     }
 }

@@ -136,7 +136,8 @@ pub const WORTH: f64 = 0.995;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     pub func: String,
-    pub search: Report,
+    /// `None` where there is nothing to weigh: what data sizes keeps the order that it was given in.
+    pub search: Option<Report>,
     /// Predicted nanoseconds of the dispatches, as greedy fusion forms them and as the search does.
     pub greedy: f64,
     pub chosen: f64,
@@ -160,6 +161,7 @@ pub fn fuse_for(module: &mut Module, machine: &Machine, options: &Options) -> Ve
     };
     let (ranges, symbols) = (module.ranges(), module.symbols.clone());
     let work = |f: Func| Work::new(f, ranges.clone(), symbols.clone(), gpu);
+    let time = |module: &Module, func: &Func| func_time(module, func, &options.rates);
     let mut decisions = vec![];
     for f in 0..module.funcs.len() {
         let func = std::mem::replace(&mut module.funcs[f], Func::new(""));
@@ -174,30 +176,27 @@ pub fn fuse_for(module: &mut Module, machine: &Machine, options: &Options) -> Ve
         if options.arm != Arm::Choose || gpu.is_some() {
             continue;
         }
-        let time = |func: &Func| func_time(module, func, &options.rates);
-        let greedy = time(&module.funcs[f]);
-        let mut best = greedy;
-        let mut chosen = None;
+        let greedy = time(module, &module.funcs[f]);
+        let mut d = Decision { func: module.funcs[f].name.clone(), search: None, greedy, chosen: greedy, attention: 0 };
         if let Some((other, search)) = egraph::choose(&func, &merged, &ranges, &symbols, &options.groups, &options.rates) {
             let formed = form(work(other.clone()), Groups::Rows);
-            let decision = Decision { func: formed.name.clone(), search, greedy, chosen: time(&formed), attention: 0 };
-            if decision.taken() {
-                (best, merged) = (decision.chosen, other);
-                chosen = Some(formed);
+            d.chosen = time(module, &formed);
+            d.search = Some(search);
+            if d.taken() {
+                merged = other;
+                module.funcs[f] = formed;
             }
-            decisions.push(decision);
         }
         if options.groups.contains(&Group::Attention) {
-            let (formed, joined) = form_attention(work(merged));
-            // Scores that stay in scratch also need no place in the arena.
-            if joined > 0 && time(&formed) <= best {
-                decisions.iter_mut().filter(|d| d.func == formed.name).for_each(|d| d.attention = joined);
-                chosen = Some(formed);
+            let formed = form(work(merged), Groups::Attention);
+            // Each joins three dispatches. Scores that stay in scratch also need no place in the arena: no loss is enough.
+            let joined = (dispatch_count(&module.funcs[f]) - dispatch_count(&formed)) / 2;
+            if joined > 0 && time(module, &formed) <= time(module, &module.funcs[f]) {
+                d.attention = joined;
+                module.funcs[f] = formed;
             }
         }
-        if let Some(func) = chosen {
-            module.funcs[f] = func;
-        }
+        decisions.push(d);
     }
     decisions
 }
@@ -213,6 +212,8 @@ enum Groups {
     Alone,
     /// Stages that share rows.
     Rows,
+    /// These, and the products before and after them.
+    Attention,
 }
 
 fn form(mut w: Work, how: Groups) -> Func {
@@ -223,15 +224,9 @@ fn form(mut w: Work, how: Groups) -> Func {
     let groups = match how {
         Groups::Alone => group::alone(&w),
         Groups::Rows => group::group(&w),
+        Groups::Attention => w.join_attention(group::group(&w)),
     };
     wrap(w, &groups)
-}
-
-/// Stages that share rows, and the products before and after them; says how often there are both.
-fn form_attention(w: Work) -> (Func, usize) {
-    let mut groups = group::group(&w);
-    let joined = w.join_attention(&mut groups);
-    (wrap(w, &groups), joined)
 }
 
 impl Work {

@@ -23,7 +23,7 @@ const LANES: i64 = 4;
 
 pub(super) struct Gemm {
     pub c: Contraction,
-    pub op: FlatOp,
+    op: FlatOp,
     /// Of the sources of `op`, and of its result.
     pointers: Vec<Value>,
     result: Value,

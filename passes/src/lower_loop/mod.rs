@@ -1,5 +1,5 @@
-//! Dispatches to kernels: each dispatch's region and schedule become one loop function. Templates: `loops` (nests over stages) and
-//! `gemm` (register tiles over direct or staged operands). The schedule decides; this only follows it.
+//! Dispatches to kernels: each dispatch's region and schedule become one loop function. Templates: `loops` (nests over stages),
+//! `gemm` (register tiles over direct or staged operands) and `attention` (two of these and the rows between them). The schedule decides; this only follows it.
 
 mod attention;
 mod emit;

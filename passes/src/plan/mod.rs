@@ -51,7 +51,7 @@ pub enum PlanError {
     Size { what: String },
 }
 
-/// The least bytes that a binding takes.
+/// The least bytes that a binding takes: what the runtimes pad theirs to (`gpu/plan.rs`, `web/src/memory.ts`), which know no passes.
 const BINDING: i64 = 16;
 
 /// How a machine wants its memory.

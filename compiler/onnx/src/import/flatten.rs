@@ -88,6 +88,14 @@ struct Expander<'m, 'o> {
     out: &'o mut Vec<Diagnostic>,
 }
 
+/// What a node is called in messages: its name, or that of its first result.
+pub(super) fn shown(node: &NodeProto) -> &str {
+    match node.name() {
+        "" => node.output.iter().find(|o| !o.is_empty()).map_or("(unnamed)", |o| o.as_str()),
+        name => name,
+    }
+}
+
 impl<'m> Expander<'m, '_> {
     /// How many nodes a node becomes. A function that calls itself counts once; expansion says what is wrong with it.
     fn count(&self, node: &NodeProto, depth: usize, known: &mut BTreeMap<Key, usize>) -> usize {
@@ -103,10 +111,7 @@ impl<'m> Expander<'m, '_> {
     }
 
     fn expand(&mut self, node: Cow<'m, NodeProto>, opsets: &'m [OperatorSetIdProto], stack: &mut Vec<Key>, place: &str) {
-        let own = match node.name() {
-            "" => node.output.iter().find(|o| !o.is_empty()).map_or("(unnamed)", |o| o.as_str()),
-            name => name,
-        };
+        let own = shown(&node);
         let name = if place.is_empty() { own.to_owned() } else { format!("{place}/{own}") };
         match super::flex::parts(&node) {
             None => {}

@@ -3,7 +3,7 @@
 //!
 //! `r = If(c) { x } else { sum(x) }; y = Relu(r)` becomes `y = If(c) { Relu(x) } else { Relu(sum(x)) }`.
 
-use super::flatten::captured;
+use super::flatten::{captured, shown};
 use super::node;
 use crate::diag::{Code, Diagnostic};
 use crate::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
@@ -16,8 +16,7 @@ pub const MAX_MOVES: usize = 4;
 pub fn into_branches(graph: &GraphProto, problems: &[Diagnostic]) -> Option<GraphProto> {
     let refused = problems.iter().filter(|p| p.code == Code::DataDependentShape && p.op.as_deref() == Some("If"));
     let names: BTreeSet<&str> = refused.filter_map(|p| p.node.as_deref()).collect();
-    let shown = |n: &NodeProto| names.contains(if n.name().is_empty() { n.output.first().map_or("", |o| o) } else { n.name() });
-    let at = graph.node.iter().position(|n| n.op_type() == "If" && shown(n))?;
+    let at = graph.node.iter().position(|n| n.op_type() == "If" && names.contains(shown(n)))?;
     let choice = graph.node.get(at)?;
     let behind = dependents(graph, choice);
     if behind.is_empty() {

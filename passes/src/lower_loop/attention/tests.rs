@@ -82,3 +82,12 @@ fn what_is_not_attention() {
         assert_eq!(check(&other, &[shapes(1, 5, 4)]).0, 0);
     }
 }
+
+/// Values of two columns have no tile: three kernels, of which the first has one.
+#[test]
+fn without_tiles_nothing_is_joined() {
+    let text = heads("b", "n", "s").replace("12", "2");
+    let all = [[1, 4, 5], [2, 9, 3]].map(|[b, n, s]| [vec![b, 3, n, 20], vec![b, 3, s, 20], vec![b, 3, s, 2], vec![1, 1, n, s]]);
+    let (count, text) = check(&text, &all);
+    assert_eq!((count, text.matches("template gemm").count()), (0, 1), "{text}");
+}
