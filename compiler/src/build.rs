@@ -1,20 +1,18 @@
 //! The program for one machine: dispatches formed and scheduled for it, kernels lowered and made fit for it, memory planned as it
 //! wants it. Targets with the same machine share it; the path forks here and nowhere else.
 
+use crate::candidates::{self, Candidate, Formed};
 use crate::flops;
 use crate::passes;
 use crate::pipeline::{CompileError, OptLevel, Options, Stage, Weights, bug, refuse, sound};
 use crate::problem::Problem;
 use crate::progress::Report;
+use crate::spill::Spill;
 use odc_ir::core::{Func, Level, Module, Unary};
 use odc_ir::program::{Kernel, Program, verify_program};
 use odc_ir::{graph, loops, tensor};
-use odc_passes::egraph::Group;
-use odc_passes::fuse::Arm;
 use odc_passes::plan::{PlanOptions, SplitError};
-use odc_passes::{
-    Gpu, Machine, canonicalise, compress, cost, expand, fuse, gpu, join, lower_loop, lower_tensor, merge, plan, schedule, unroll,
-};
+use odc_passes::{Gpu, Machine, canonicalise, compress, expand, fuse, gpu, join, lower_loop, plan, schedule, unroll};
 
 /// What the targets of one machine share.
 #[derive(Clone, Debug)]
@@ -26,6 +24,8 @@ pub struct Build {
     pub dispatches: tensor::Module,
     /// What was weighed to form them.
     pub decisions: Vec<fuse::Decision>,
+    /// The forms that a memory budget was held against, that which was taken first.
+    pub weighed: Vec<Candidate>,
     /// What became of large weights, if they were to be stored as f16.
     pub compressed: Option<compress::Report>,
     pub program: Program,
@@ -37,9 +37,7 @@ impl Build {
             refuse(sizes_from_data(graph))?;
         }
         let level = options.level;
-        let arm = if level < OptLevel::O2 { options.fusion.arm.min(Arm::Greedy) } else { options.fusion.arm };
-        let fusion = fuse::Options { arm, ..options.fusion.clone() };
-        let mut formed = match machine {
+        let (formed, weighed) = match machine {
             Machine::Gpu(_) if level > OptLevel::O0 || graph.funcs.len() > 1 => {
                 let mut graph = graph.clone();
                 if graph.funcs.len() > 1 {
@@ -48,20 +46,10 @@ impl Build {
                     unroll::unroll(&mut graph).map_err(refused)?;
                     canonicalise::canonicalise(&mut graph);
                 }
-                Formed::new(&merged(graph)?.0, &machine, &fusion, report)?
+                candidates::best(&candidates::merged(graph)?.0, &machine, options, report)?
             }
-            Machine::Cpu | Machine::Gpu(_) => Formed::new(graph, &machine, &fusion, report)?,
+            Machine::Cpu | Machine::Gpu(_) => candidates::best(graph, &machine, options, report)?,
         };
-        if machine == Machine::Cpu && arm == Arm::Choose && fusion.groups.contains(&Group::Merge) {
-            let (merged, products) = merged(graph.clone())?;
-            if products > 0 {
-                let merged = Formed::new(&merged, &machine, &fusion, report)?;
-                // As good and fewer: less code, and fewer times that threads wait for each other.
-                if merged.time(&fusion) <= formed.time(&fusion) {
-                    formed = merged;
-                }
-            }
-        }
         let Formed { tensor, mut dispatches, decisions } = formed;
         let compressed = (options.weights == Weights::F16).then(|| compress::compress(&mut dispatches));
         if level > OptLevel::O0 && machine == Machine::Cpu {
@@ -70,14 +58,16 @@ impl Build {
         // A GPU's schedule is how a dispatch becomes workgroups at all, not only how fast it is.
         if level > OptLevel::O0 || machine != Machine::Cpu {
             report("scheduling and packing weights", 0, 0);
-            schedule::schedule_for(&mut dispatches, &machine);
+            let spill = Spill::default();
+            schedule::schedule_for(&mut dispatches, &machine, &|bytes| spill.keep(bytes));
         }
         passes::renumber(&mut dispatches);
         sound(Stage::Dispatches, tensor::verify(&dispatches))?;
 
         let program = program(&dispatches, &machine, report)?;
         refuse(verify_program(&program).into_iter().map(|e| bug(Stage::Program, e)).collect())?;
-        Ok(Build { machine, tensor, dispatches, decisions, compressed, program })
+        candidates::keeps(&program, options.mem_budget, weighed.len())?;
+        Ok(Build { machine, tensor, dispatches, decisions, weighed, compressed, program })
     }
 
     /// The kernels as a module of their own.
@@ -86,39 +76,6 @@ impl Build {
         m.symbols.clone_from(&self.program.symbols);
         m.funcs.clone_from(&self.program.kernels);
         m
-    }
-}
-
-/// The graph with products merged, and how many are gone.
-fn merged(mut graph: graph::Module) -> Result<(graph::Module, usize), CompileError> {
-    let products = merge::merge(&mut graph);
-    passes::renumber(&mut graph);
-    sound(Stage::Canonical, graph::verify(&graph))?;
-    Ok((graph, products))
-}
-
-/// A graph lowered to tensor ops, and these formed into dispatches.
-struct Formed {
-    tensor: tensor::Module,
-    dispatches: tensor::Module,
-    decisions: Vec<fuse::Decision>,
-}
-
-impl Formed {
-    fn new(graph: &graph::Module, machine: &Machine, fusion: &fuse::Options, report: Report<'_>) -> Result<Formed, CompileError> {
-        report("lowering to tensor ops", 0, 0);
-        let failed = |e: lower_tensor::LowerError| CompileError::one(Problem::new("ODC0300", &e).at(&e.loc));
-        let tensor = lower_tensor::lower(graph).map_err(failed)?;
-        sound(Stage::Tensor, tensor::verify(&tensor))?;
-        report("forming dispatches", 0, 0);
-        let mut dispatches = tensor.clone();
-        let decisions = fuse::fuse_for(&mut dispatches, machine, fusion);
-        Ok(Formed { tensor, dispatches, decisions })
-    }
-
-    /// Predicted nanoseconds of all functions.
-    fn time(&self, fusion: &fuse::Options) -> f64 {
-        self.dispatches.funcs.iter().map(|f| cost::func_time(&self.dispatches, f, &fusion.rates)).sum()
     }
 }
 

@@ -11,6 +11,7 @@
 mod any_module;
 mod artifact;
 mod build;
+mod candidates;
 pub mod cli;
 pub mod compare;
 mod dims;
@@ -33,11 +34,14 @@ mod progress;
 mod rates;
 mod report;
 mod show;
+mod size;
+mod spill;
 mod target;
 mod typescript;
 
 pub use any_module::AnyModule;
 pub use build::Build;
+pub use candidates::Candidate;
 pub use explode::explode;
 pub use kernels::KernelText;
 pub use odc_backend::{GpuLimits, GpuTarget, Target};

@@ -153,7 +153,11 @@ pub const GPU_PASSES: &[Pass] = &[
         about: "structured ops into dispatches for GPUs",
         run: Run::Tensor(|m| drop(fuse::fuse_for(m, &gpu(), &Default::default()))),
     },
-    Pass { name: "schedule_gpu", about: "a schedule for each dispatch on a GPU", run: Run::Tensor(|m| schedule::schedule_for(m, &gpu())) },
+    Pass {
+        name: "schedule_gpu",
+        about: "a schedule for each dispatch on a GPU",
+        run: Run::Tensor(|m| schedule::schedule_for(m, &gpu(), &bytes::Bytes::from)),
+    },
     Pass {
         name: "plan_gpu",
         about: "all dispatches as GPU kernels, in order, and their memory",

@@ -59,6 +59,8 @@ pub struct Options {
     pub level: OptLevel,
     pub weights: Weights,
     pub fusion: fuse::Options,
+    /// Bytes that the arena may take at the sizes that plans are judged at: fixed dims, and 64 for every other.
+    pub mem_budget: Option<u64>,
     /// By a dim's name: a size, bounds (`1..128`) or an expression of other dims.
     pub dims: BTreeMap<String, String>,
     /// By an input's name: its value, which makes it a constant.
@@ -78,6 +80,7 @@ impl Default for Options {
             level: OptLevel::default(),
             weights: Weights::default(),
             fusion: fuse::Options::default(),
+            mem_budget: None,
             dims: BTreeMap::new(),
             fix: BTreeMap::new(),
             lists: BTreeMap::new(),
@@ -94,6 +97,8 @@ pub enum CompileError {
     Import(Vec<Diagnostic>),
     /// The model is understood, but not compilable.
     Compile(Vec<Problem>),
+    /// It compiles, but not within the memory budget.
+    Budget(Problem),
 }
 
 impl fmt::Display for CompileError {

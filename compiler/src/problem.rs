@@ -197,6 +197,7 @@ impl From<crate::CompileError> for Failure {
                 Failure { exit, problems: list.into_iter().map(Problem::from).collect() }
             }
             crate::CompileError::Compile(problems) => Failure { exit: Exit::Compile, problems },
+            crate::CompileError::Budget(p) => Failure::new(Exit::Budget, p),
         }
     }
 }

@@ -251,6 +251,10 @@ fn bench_reports_what_scripts_read() {
     let line = format!("bench {} --data {}/test_data_set_0 --seconds 0", f.artifact, f.data);
     assert!(run(&line).ok().stdout.contains("median_ms"));
     run(&format!("{line} --budget-ms 0.000001")).fails(5, &["budget"]);
+    let line = format!("compile {} -o {}", f.model, f.artifact);
+    run(&format!("{line} --mem-budget 100MB")).ok();
+    run(&format!("{line} --mem-budget 1kB")).fails(5, &["ODC0321", "too many", "--dim"]);
+    run(&format!("{line} --mem-budget little")).fails(1, &["300MB"]);
     assert!(run("bench --peak --json").ok().json()["fma128_peak_gflops"].as_f64().unwrap() > 0.1);
 }
 

@@ -9,7 +9,8 @@ fn device() -> Option<&'static (wgpu::Device, wgpu::Queue)> {
     static DEVICE: OnceLock<Option<(wgpu::Device, wgpu::Queue)>> = OnceLock::new();
     let made = DEVICE.get_or_init(|| {
         // A device is made for an artifact: this one has both languages that devices here take.
-        let sample = crate::pipeline::compile(&crate::fuzz::small_module(), "wgsl,spirv", true).expect("the model compiles");
+        let sample = crate::pipeline::compile(&crate::fuzz::small_module(), "wgsl,spirv", &crate::pipeline::optimised())
+            .expect("the model compiles");
         match own_device(sample, &GpuOptions::default()) {
             Ok(made) => Some(made),
             Err(GpuError::NoAdapter { reason }) => {

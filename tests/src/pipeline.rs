@@ -1,21 +1,36 @@
 //! Graph modules through the whole compiler and the runtime, as `odc compile` and `odc run` take models: what random modules are
 //! compared with.
 
+use crate::choices::Choices;
 use odc::{AnyTarget, OptLevel, Options};
 use odc_format::DType as HostDType;
 use odc_ir::core::{DType, TensorValue};
 use odc_ir::graph;
+use odc_passes::fuse::Arm;
 use odc_runtime::{Session, TensorView};
 
 fn text(what: &str) -> impl Fn(&dyn std::fmt::Display) -> String + '_ {
     move |e| format!("{what}: {e}")
 }
 
-/// The artifact of a graph module for `targets` (names with commas between them), optimised as `-O2` does, or as `-O0`.
-pub fn compile(m: &graph::Module, targets: &str, optimise: bool) -> Result<Vec<u8>, String> {
-    let level = if optimise { OptLevel::O2 } else { OptLevel::O0 };
+/// Optimised as `-O2` does.
+pub fn optimised() -> Options {
+    Options { level: OptLevel::O2, threads: 1, ..Options::default() }
+}
+
+/// With some of the rules of fusion, under a memory budget that every program keeps, which makes the compiler weigh all its forms.
+pub fn optimised_somehow(c: &mut Choices) -> Options {
+    let mut options = optimised();
+    options.fusion.groups.retain(|_| c.chance(50));
+    options.fusion.arm = *c.pick(&[Arm::Choose, Arm::Choose, Arm::Greedy, Arm::Alone]);
+    options.mem_budget = c.chance(30).then_some(u64::MAX);
+    options
+}
+
+/// The artifact of a graph module for `targets` (names with commas between them).
+pub fn compile(m: &graph::Module, targets: &str, options: &Options) -> Result<Vec<u8>, String> {
     let targets = targets.split(',').map(AnyTarget::parse).collect::<Result<_, _>>().map_err(|e| text(targets)(&e))?;
-    let options = Options { targets, level, threads: 1, ..Options::default() };
+    let options = Options { targets, ..options.clone() };
     let compiled = odc::compile_graph(m.clone(), &options).map_err(|e| format!("compile: {e}\n{m}"))?;
     compiled.artifact_bytes().map_err(|e| text("write")(&e))
 }

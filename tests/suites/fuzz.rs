@@ -1,10 +1,12 @@
 //! The fuzz targets' bodies with fixed seeds, for a few seconds: so that they are right when a fuzzer calls them, and so that
 //! everyone runs them. Compiled code against the graph interpreter is the widest test of all: every stage stands in it.
 
+use odc::{OptLevel, Options};
 use odc_ir::core::DType;
 use odc_tests::choices::Choices;
 use odc_tests::fuzz;
 use odc_tests::generate;
+use odc_tests::pipeline;
 use odc_tests::samples::Sample;
 
 fn bytes(seed: u64, length: usize) -> Vec<u8> {
@@ -13,12 +15,12 @@ fn bytes(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// Random graphs at one level; reports all that fail, the shortest in full. `ODC_FUZZ=from..to` runs other seeds.
-fn graphs(optimise: bool, seeds: std::ops::Range<u64>) {
+fn graphs(options: fn(u64) -> Options, seeds: std::ops::Range<u64>) {
     let given = std::env::var("ODC_FUZZ").ok();
     let range = given.as_deref().and_then(|s| s.split_once("..")).and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
     let mut failed = vec![];
     for seed in range.unwrap_or(seeds) {
-        let run = || fuzz::compare(&mut Choices::from_seed(seed, 600), optimise);
+        let run = || fuzz::compare(&mut Choices::from_seed(seed, 600), &options(seed));
         let result = std::panic::catch_unwind(run).unwrap_or_else(|_| Err("panicked, see above".into()));
         failed.extend(result.err().map(|e| (e, seed)));
     }
@@ -29,12 +31,18 @@ fn graphs(optimise: bool, seeds: std::ops::Range<u64>) {
 
 #[test]
 fn compiled_graphs_do_what_the_interpreter_does() {
-    graphs(true, 0..200);
+    graphs(|_| pipeline::optimised(), 0..200);
 }
 
 #[test]
 fn without_optimisation_too() {
-    graphs(false, 1000..1060);
+    graphs(|_| Options { level: OptLevel::O0, ..pipeline::optimised() }, 1000..1060);
+}
+
+/// Any rules may be switched off.
+#[test]
+fn with_some_rules_too() {
+    graphs(|seed| pipeline::optimised_somehow(&mut Choices::from_seed(seed, 20)), 2000..2100);
 }
 
 /// Every operator of ONNX that has a sample, which all of the importer's table have, with a few element types.

@@ -57,8 +57,13 @@ fn pipeline(passes: &[Pass], m: &AnyModule, given: &Named, expected: &Named) -> 
     Ok(())
 }
 
+/// 300 modules at each level, or as many as `ODC_CASES` says.
+fn cases() -> u32 {
+    std::env::var("ODC_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, max_shrink_iters: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, max_shrink_iters: 600, ..ProptestConfig::default() })]
     #[test]
     fn from_graph(tape in tape()) {
         let mut c = Choices::new(tape);

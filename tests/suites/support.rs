@@ -42,6 +42,7 @@ fn code(e: &CompileError) -> String {
     match e {
         CompileError::Import(list) => list.first().map(|d| d.code.as_str().to_owned()),
         CompileError::Compile(list) => list.first().map(|p| p.code.to_string()),
+        CompileError::Budget(p) => Some(p.code.to_string()),
     }
     .unwrap_or_default()
 }

@@ -16,5 +16,5 @@ pub mod tensor;
 pub use diag::{Code, Diagnostic, Fault, OpenDim};
 pub use import::{Fixed, ImportOptions, Items, Limits, OPSETS, import, item_name};
 pub use load::{ImportError, Model};
-pub use mapped::FileError;
+pub use mapped::{FileError, map_file};
 pub use tensor::Tensor;

@@ -6,6 +6,7 @@ use crate::lists::ListArg;
 use crate::problem::{Failure, Problem};
 use crate::progress::Progress;
 use crate::rates;
+use crate::size;
 use crate::{AnyTarget, Compiled, GpuLimits, OptLevel, Options, Weights};
 use odc_onnx::Limits;
 use odc_passes::{egraph, fuse};
@@ -33,6 +34,10 @@ pub struct CompileArgs {
     /// Rates of the cost model for the user's device, written by `odc tune`
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub rates: Option<PathBuf>,
+    /// Bytes that the arena may take, such as 300MB: of several forms of the program the fastest that keeps it, or an error. For open
+    /// dims at 64; fix them with --dim
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub mem_budget: Option<u64>,
     /// What large f32 weights are stored as; f16 halves the file and the memory, and is widened where it is read
     #[arg(long, value_name = "TYPE", default_value = "model", value_parser = ["model", "f16"])]
     pub weights: String,
@@ -66,6 +71,7 @@ impl CompileArgs {
         if let Some(path) = &self.rates {
             options.fusion.rates = rates::read(path)?;
         }
+        options.mem_budget = self.mem_budget;
         let limits = self.limits.as_deref().map(read_limits).transpose()?;
         if !self.target.is_empty() {
             options.targets = self.target.iter().map(|t| target(t, limits)).collect::<Result<_, _>>()?;

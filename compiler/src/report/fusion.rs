@@ -2,7 +2,7 @@
 
 use super::Memory;
 use super::dispatches::{Row, rows};
-use crate::{AnyTarget, Build};
+use crate::{AnyTarget, Build, Candidate};
 use odc_ir::core::{Binding, Sym};
 use odc_passes::fuse::{self, Refusal, refusals};
 use serde_json::{Value, json};
@@ -40,6 +40,7 @@ pub fn fusion_text(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> St
     for (k, r) in rows.iter().enumerate() {
         let _ = writeln!(out, "{}", r.text(k));
     }
+    weighed(&mut out, build);
     for d in &build.decisions {
         if let Some(s) = &d.search {
             let fired: Vec<String> = s.fired.iter().map(|(group, n)| format!("{group} {n}")).collect();
@@ -65,10 +66,19 @@ pub fn fusion_text(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> St
     out
 }
 
+/// What was held against the memory budget.
+fn weighed(out: &mut String, build: &Build) {
+    for (k, c) in build.weighed.iter().enumerate() {
+        let mark = if k == 0 { "taken:  " } else { "instead:" };
+        let _ = writeln!(out, "{mark} {:10.3} ms, arena {:12} bytes, {}", c.nanoseconds / 1e6, c.arena_bytes, c.how);
+    }
+}
+
 /// What the e-graph weighed, for `--dump`: rule firings and costs, and for every value that could be computed in several ways these
 /// ways, `=` in front of what greedy fusion gave and `>` in front of what was taken.
 pub fn egraph_text(build: &Build) -> String {
     let mut out = String::new();
+    weighed(&mut out, build);
     for d in &build.decisions {
         if d.attention > 0 {
             let _ = writeln!(out, "attention as one kernel in @{}: {} times", d.func, d.attention);
@@ -106,7 +116,9 @@ pub fn fusion_json(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> Va
         })
     };
     let searched: Vec<_> = build.decisions.iter().map(decision).collect();
-    json!({ "target": target.name(), "search": searched, "dispatches": rows.iter().map(Row::json).collect::<Vec<_>>(), "not_merged": refused.iter().map(refusal).collect::<Vec<_>>() })
+    let candidate = |c: &Candidate| json!({ "how": c.how, "predicted_ns": c.nanoseconds, "arena_bytes": c.arena_bytes });
+    let weighed: Vec<_> = build.weighed.iter().map(candidate).collect();
+    json!({ "target": target.name(), "weighed": weighed, "search": searched, "dispatches": rows.iter().map(Row::json).collect::<Vec<_>>(), "not_merged": refused.iter().map(refusal).collect::<Vec<_>>() })
 }
 
 pub(super) fn refusal((from, to, r): &(usize, usize, Refusal)) -> Value {

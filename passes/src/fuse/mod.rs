@@ -166,7 +166,9 @@ pub fn fuse_for(module: &mut Module, machine: &Machine, options: &Options) -> Ve
     for f in 0..module.funcs.len() {
         let func = std::mem::replace(&mut module.funcs[f], Func::new(""));
         if options.arm == Arm::Alone {
-            module.funcs[f] = form(work(func), Groups::Alone);
+            let mut w = work(func);
+            remove_dead(&mut w);
+            module.funcs[f] = form(w, Groups::Alone);
             continue;
         }
         let mut greedy = work(func.clone());

@@ -9,6 +9,7 @@ mod pack;
 use crate::Machine;
 use crate::fuse::by_row;
 use crate::lower_loop::flat::flatten;
+use bytes::Bytes;
 use contraction::{Contraction, contraction, extent};
 use odc_ir::core::{DType, Dim, Ranges, Sym, Symbol, TensorType, Value};
 use odc_ir::tensor::{Access, Axes, Func, Intrinsic, Module, Op, Operation, Schedule, Template};
@@ -31,10 +32,13 @@ const ITEM: i64 = 4096;
 /// Grid items a dispatch should have so that a few threads stay busy.
 const ITEMS: i64 = 16;
 
+/// Where packed weights are kept: they are as many as the model's.
+pub type Keep<'a> = &'a dyn Fn(Vec<u8>) -> Bytes;
+
 /// Chooses schedules for a machine.
-pub fn schedule_for(module: &mut Module, machine: &Machine) {
+pub fn schedule_for(module: &mut Module, machine: &Machine, keep: Keep<'_>) {
     match machine {
-        Machine::Cpu => schedule(module),
+        Machine::Cpu => schedule_cpu(module, keep),
         Machine::Gpu(gpu) => {
             let (ranges, symbols) = (module.ranges(), module.symbols.clone());
             for func in &mut module.funcs {
@@ -51,8 +55,13 @@ pub fn schedule_for(module: &mut Module, machine: &Machine) {
     }
 }
 
-/// Chooses the schedule of every dispatch, and packs constant operands.
+/// For a CPU, with weights in memory.
 pub fn schedule(module: &mut Module) {
+    schedule_cpu(module, &Bytes::from);
+}
+
+/// Chooses the schedule of every dispatch, and packs constant operands.
+fn schedule_cpu(module: &mut Module, keep: Keep<'_>) {
     let ranges = module.ranges();
     let symbols = module.symbols.clone();
     let mut funcs = std::mem::take(&mut module.funcs);
@@ -62,7 +71,7 @@ pub fn schedule(module: &mut Module) {
             if matches!(func.body.ops[at].op, Op::Dispatch { .. }) {
                 let chosen = choose(func, at, &ranges, &symbols);
                 if chosen.template == Template::Gemm {
-                    at += pack::pack(module, func, at, &chosen, &ranges);
+                    at += pack::pack(module, func, at, &chosen, &ranges, keep);
                 }
                 if let Op::Dispatch { schedule } = &mut func.body.ops[at].op {
                     *schedule = chosen;

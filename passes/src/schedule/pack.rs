@@ -1,6 +1,7 @@
 //! Packing: a constant operand of a contraction is laid out at compile time as its tile reads it, `[batch][tile][k][lane]`, the last
 //! tile padded with zeros. The op's index map is rewritten to match, so the module still means the same.
 
+use super::Keep;
 use super::contraction::{Contraction, contraction, extent};
 use crate::lower_loop::flat::flat_index;
 use odc_ir::core::{Const, ConstId, Dim, Loc, Ranges, TensorType};
@@ -52,12 +53,12 @@ pub(super) fn packable(c: &Contraction, left: bool) -> bool {
 }
 
 /// Packs what `schedule` wants packed in the dispatch at `at`; gives how many ops were inserted before it.
-pub(super) fn pack(module: &mut Module, func: &mut Func, at: usize, schedule: &Schedule, ranges: &Ranges) -> usize {
+pub(super) fn pack(module: &mut Module, func: &mut Func, at: usize, schedule: &Schedule, ranges: &Ranges, keep: Keep<'_>) -> usize {
     let mut inserted = 0;
     for left in [true, false] {
         let side = usize::from(!left);
         if schedule.access.get(side) == Some(&Access::Packed)
-            && pack_side(module, func, at + inserted, schedule.tile[side], left, ranges).is_some()
+            && pack_side(module, func, at + inserted, schedule.tile[side], left, ranges, keep).is_some()
         {
             inserted += 1;
         }
@@ -65,14 +66,14 @@ pub(super) fn pack(module: &mut Module, func: &mut Func, at: usize, schedule: &S
     inserted
 }
 
-fn pack_side(module: &mut Module, func: &mut Func, at: usize, tile: i64, left: bool, ranges: &Ranges) -> Option<()> {
+fn pack_side(module: &mut Module, func: &mut Func, at: usize, tile: i64, left: bool, ranges: &Ranges, keep: Keep<'_>) -> Option<()> {
     let types = |v| func.ty(v).clone();
     let op = func.body.ops.get(at)?.regions.first()?.ops.first()?.clone();
     let c = contraction(&op, &types, ranges)?;
     let side = if left { c.lhs.clone() } else { c.rhs.clone() };
     let tiled = if left { c.m.clone() } else { c.n.clone() };
     let source = module.constant(constant_operand(func, at, side.operand)?)?.clone();
-    let packed = pack_bytes(&source, &walk(&c, left)?, tile)?;
+    let packed = pack_bytes(&source, &walk(&c, left)?, tile, keep)?;
     let used: Axes = c.batch.iter().filter(|(s, _)| side.offset.uses(s)).cloned().collect();
     let column = flat_index(&tiled);
     let index: Vec<Dim> = vec![flat_index(&used), column.floordiv(&tile.into()), flat_index(&c.k), column.modulo(&tile.into())];
@@ -127,7 +128,7 @@ fn positions(axes: &[(i64, i64)]) -> Vec<i64> {
     all
 }
 
-fn pack_bytes(source: &Const, w: &Walk, tile: i64) -> Option<Const> {
+fn pack_bytes(source: &Const, w: &Walk, tile: i64, keep: Keep<'_>) -> Option<Const> {
     let size = source.dtype.size();
     let (batch, tiled, depth) = (positions(&w.batch), positions(&w.tiled), positions(&w.depth));
     let tile = usize::try_from(tile).ok()?;
@@ -149,5 +150,5 @@ fn pack_bytes(source: &Const, w: &Walk, tile: i64) -> Option<Const> {
         }
     }
     let shape = [batch.len(), tiles, depth.len(), tile].map(|n| n as i64);
-    Const::new(source.dtype, shape.to_vec(), out.into())
+    Const::new(source.dtype, shape.to_vec(), keep(out))
 }

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 /// A compiled model for damage: weights, a symbolic size, several commands.
 fn small_artifact() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
-    BYTES.get_or_init(|| pipeline::compile(&small_module(), "cpu", true).expect("the model compiles"))
+    BYTES.get_or_init(|| pipeline::compile(&small_module(), "cpu", &pipeline::optimised()).expect("the model compiles"))
 }
 
 /// The model of `small_artifact`.

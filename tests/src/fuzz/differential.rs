@@ -6,6 +6,7 @@ use crate::generate::{self, inputs};
 use crate::level::AnyModule;
 use crate::pipeline;
 use crate::samples::Sample;
+use odc::Options;
 use odc_format::Arch;
 use odc_ir::core::{DType, TensorValue};
 use odc_ir::graph;
@@ -17,7 +18,7 @@ use std::sync::OnceLock;
 pub fn differential(bytes: &[u8]) {
     let mut c = Choices::from_bytes(bytes);
     let of_onnx = c.chance(20);
-    if let Err(e) = if of_onnx { compare_operator(&mut c) } else { compare(&mut c, true) } {
+    if let Err(e) = if of_onnx { compare_operator(&mut c) } else { compare(&mut c, &pipeline::optimised()) } {
         panic!("{e}");
     }
 }
@@ -32,28 +33,28 @@ fn compare_operator(c: &mut Choices) -> Result<(), String> {
 /// An operator with this element type, if it takes it.
 pub fn compare_sample(s: &Sample, t: DType, c: &mut Choices) -> Result<(), String> {
     match odc_onnx::import(&s.model(t), &odc_onnx::ImportOptions::default()) {
-        Ok(m) => compare_module(&m, c, true).map_err(|e| format!("{} of {t}: {e}\nmodule:\n{m}", s.op)),
+        Ok(m) => compare_module(&m, c, &pipeline::optimised()).map_err(|e| format!("{} of {t}: {e}\nmodule:\n{m}", s.op)),
         Err(_) => Ok(()),
     }
 }
 
 /// The differential test as a result: the text names the sizes and holds the module.
-pub fn compare(c: &mut Choices, optimise: bool) -> Result<(), String> {
+pub fn compare(c: &mut Choices, options: &Options) -> Result<(), String> {
     let m = generate::graph::module(c);
-    compare_module(&m, c, optimise).map_err(|e| format!("{e}\nmodule:\n{m}"))
+    compare_module(&m, c, options).map_err(|e| format!("{e}\nmodule:\n{m}"))
 }
 
 /// By its name: what runs compiled code.
 type Runner<'m> = (String, Box<dyn FnMut(&Values) -> Result<Values, String> + 'm>);
 type Values = Vec<(String, TensorValue)>;
 
-pub fn compare_module(m: &graph::Module, c: &mut Choices, optimise: bool) -> Result<(), String> {
+pub fn compare_module(m: &graph::Module, c: &mut Choices, options: &Options) -> Result<(), String> {
     let any = AnyModule::Graph(m.clone());
     let params = any.inputs();
     let types: Vec<_> = m.main().map_or(vec![], |f| f.body.yields.iter().map(|v| f.ty(*v).dtype).collect());
-    let mut runners = on_cpu(m, &types, optimise)?;
+    let mut runners = on_cpu(m, &types, options)?;
     #[cfg(feature = "gpu")]
-    runners.extend(on_gpu(m, &types, c, optimise)?);
+    runners.extend(on_gpu(m, &types, c, options)?);
     for _ in 0..2 {
         let binding = inputs::binding(c, &m.symbols);
         let given = inputs::inputs(c, &params, &binding).map_err(|e| e.to_string())?;
@@ -72,11 +73,11 @@ pub fn compare_module(m: &graph::Module, c: &mut Choices, optimise: bool) -> Res
     Ok(())
 }
 
-fn on_cpu<'m>(m: &graph::Module, types: &'m [DType], optimise: bool) -> Result<Vec<Runner<'m>>, String> {
+fn on_cpu<'m>(m: &graph::Module, types: &'m [DType], options: &Options) -> Result<Vec<Runner<'m>>, String> {
     if Arch::host().is_none() {
         return Ok(vec![]);
     }
-    let artifact = Artifact::from_bytes(pipeline::compile(m, "cpu", optimise)?).map_err(|e| format!("load: {e}"))?;
+    let artifact = Artifact::from_bytes(pipeline::compile(m, "cpu", options)?).map_err(|e| format!("load: {e}"))?;
     let runner = |threads| {
         let mut session = artifact.session(SessionOptions::threads(threads)).map_err(|e| e.to_string())?;
         let run = move |given: &Values| pipeline::run(&mut session, given, types);
@@ -87,12 +88,12 @@ fn on_cpu<'m>(m: &graph::Module, types: &'m [DType], optimise: bool) -> Result<V
 
 /// As WGSL or as SPIR-V, if there is a GPU and the graph is one that GPUs can run.
 #[cfg(feature = "gpu")]
-fn on_gpu<'m>(m: &graph::Module, types: &'m [DType], c: &mut Choices, optimise: bool) -> Result<Option<Runner<'m>>, String> {
+fn on_gpu<'m>(m: &graph::Module, types: &'m [DType], c: &mut Choices, options: &Options) -> Result<Option<Runner<'m>>, String> {
     let language = *c.pick(&["spirv", "wgsl"]);
     if !crate::gpu::is_here() {
         return Ok(None);
     }
-    let artifact = match pipeline::compile(m, language, optimise) {
+    let artifact = match pipeline::compile(m, language, options) {
         Ok(artifact) => artifact,
         // What GPUs do not have is refused.
         Err(e) if ["ODC0310", "ODC0311", "ODC0313"].iter().any(|code| e.contains(code)) => return Ok(None),
