@@ -52,12 +52,17 @@ fn known_shapes_run_without_allocation() {
             run(rows);
         }
         assert!(COUNT.load(Relaxed) > before, "the counter counts");
-        let before = COUNT.load(Relaxed);
-        for _ in 0..100 {
-            for rows in [100, 7, 1, 4096] {
-                assert_eq!(run(rows), Some(1.5));
+        let mut allocations = || {
+            let before = COUNT.load(Relaxed);
+            for _ in 0..100 {
+                for rows in [100, 7, 1, 4096] {
+                    assert_eq!(run(rows), Some(1.5));
+                }
             }
-        }
-        assert_eq!(COUNT.load(Relaxed) - before, 0, "{threads} threads");
+            COUNT.load(Relaxed) - before
+        };
+        // The test harness has a thread of its own, which allocates now and then; what a run allocates, every round does.
+        let least = (0..5).map(|_| allocations()).min();
+        assert_eq!(least, Some(0), "{threads} threads");
     }
 }

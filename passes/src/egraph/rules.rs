@@ -2,7 +2,7 @@
 //! nothing is lost by applying one: what is best is decided afterwards, over all of them.
 
 use super::lang::{Classes, Node, Tables, What};
-use crate::fuse::{evaluated_at, is_contraction, is_view, read_once, scaled, stored_as, substitutable, through_view, with_epilogue};
+use crate::fuse::{Types, evaluated_at, is_contraction, is_view, read_once, scaled, stored_as, substitutable, through_view, with_epilogue};
 use egg::{EGraph, Id};
 use odc_ir::core::{Loc, Ranges, TensorType, Value};
 use odc_ir::tensor::{Expr, Index, Op, Operation, Program};
@@ -133,6 +133,7 @@ impl<'a> Rules<'a> {
             return vec![];
         };
         let ty = |k: u32| pair.types.get(k as usize).and_then(|ty| t.types.list.get(*ty as usize));
+        let types = |v: Value| ty(v.0).cloned();
         let (Some(inner), Some(outer)) = (ty(0), t.types.list.get(pair.user.1 as usize)) else { return vec![] };
         let repeat = may_repeat(&m, pair.shared, self.on(Group::Recompute));
         let mut made: Vec<(Group, Operation)> = vec![];
@@ -147,7 +148,7 @@ impl<'a> Rules<'a> {
                 let shapes = below.map(|(_, from)| [from.shape.clone(), inner.shape.clone()]);
                 if let Some(((below, _), shapes)) = below.zip(shapes)
                     && self.on(Group::Views)
-                    && substitutable(self.ranges, &u, v, &shapes)
+                    && substitutable(self.ranges, &u, v, &shapes, &types)
                 {
                     made.extend(through_view(&u, v, below, &shapes, self.ranges).map(|op| (Group::Views, op)));
                 }
@@ -156,7 +157,7 @@ impl<'a> Rules<'a> {
                 if self.on(Group::Epilogue) && repeat {
                     made.extend(with_epilogue(&m, &u, &inner.shape, self.ranges).ok().map(|op| (Group::Epilogue, op)));
                 }
-                made.extend(self.evaluate(&u, &m, v, inner, pair.shared));
+                made.extend(self.evaluate((&u, &m), v, inner, pair.shared, &types));
             }
         }
         let fits = |op: &Operation| op.operands.len() <= MOST_OPERANDS && expressions(&op.op) <= MOST_EXPRESSIONS;
@@ -164,14 +165,21 @@ impl<'a> Rules<'a> {
         made.into_iter().filter(|(_, op)| fits(op)).map(|(g, op)| (g, t.op(op.op.clone()), numbered(&op))).collect()
     }
 
-    fn evaluate(&self, u: &Operation, m: &Operation, v: Value, inner: &TensorType, shared: bool) -> Option<(Group, Operation)> {
+    fn evaluate(
+        &self,
+        (u, m): (&Operation, &Operation),
+        v: Value,
+        inner: &TensorType,
+        shared: bool,
+        types: Types<'_>,
+    ) -> Option<(Group, Operation)> {
         let Op::Map { body, .. } = &m.op else { return None };
         let moves = is_movement(body);
         let group = if shared && !moves { Group::Recompute } else { Group::Prologue };
         // The factors of a sum of products must stay loads for the register tiles to see them.
         let bare = moves || !is_contraction(&u.op) || (scaled(body) && read_once(u, v));
         let shapes = [inner.shape.clone()];
-        let may = self.on(group) && bare && may_repeat(m, shared, true) && substitutable(self.ranges, u, v, &shapes);
+        let may = self.on(group) && bare && may_repeat(m, shared, true) && substitutable(self.ranges, u, v, &shapes, types);
         Some((group, may.then(|| evaluated_at(m, u, v, &shapes, self.ranges)).flatten()?))
     }
 }

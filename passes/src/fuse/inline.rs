@@ -2,9 +2,11 @@
 //! and never stored, views in between included.
 
 use super::absorb::{compact, divisions, drop_unused_operands, is_view, reshape_index};
+use super::guards::used_inside;
 use super::why::Why;
 use super::{OUTPUT, Work};
-use odc_ir::core::{Binary, DType, Dim, Ranges, Sym, Unary, Value};
+use crate::join::concats;
+use odc_ir::core::{Binary, DType, Dim, Ranges, Sym, TensorType, Unary, Value};
 use odc_ir::tensor::{Axes, Expr, ExprId, Index, Op, Operation, Program, ReduceKind};
 use std::collections::BTreeMap;
 
@@ -177,7 +179,7 @@ fn readers(w: &Work, k: usize, places: &Places, movement: bool, scaled: bool) ->
                     if !(movement || widens || !is_contraction(&op.op) || (scaled && read_once(op, v))) {
                         return Err(Why::Contraction);
                     }
-                    if !substitutable(&w.ranges, op, v, &shapes) {
+                    if !substitutable(&w.ranges, op, v, &shapes, &|v| Some(w.func.ty(v).clone())) {
                         return Err(Why::Index);
                     }
                     if !read_undivided(&w.ranges, op, v, &shapes, places) {
@@ -224,21 +226,27 @@ fn programs(op: &Op) -> Vec<&Program> {
     }
 }
 
-/// Are all of `op`'s loads of `v` at dims, provably inside, and still simple behind the views?
-pub(crate) fn substitutable(ranges: &Ranges, op: &Operation, v: Value, shapes: &[Vec<Dim>]) -> bool {
+pub(crate) type Types<'a> = &'a dyn Fn(Value) -> Option<TensorType>;
+
+/// Are all of `op`'s loads of `v` at dims, provably inside wherever their elements count, and still simple behind the views? A
+/// concat whose parts may be written in place keeps them; types are those of its operands.
+pub(crate) fn substitutable(ranges: &Ranges, op: &Operation, v: Value, shapes: &[Vec<Dim>], types: Types<'_>) -> bool {
     let ranges = op_ranges(ranges, &op.op);
     let outer = batch(&op.op);
     let divisions = |d: &Dim| divisions(&d.subst(&|s| outer.contains(s).then_some(Dim::ZERO)));
+    let Some(shape) = shapes.last() else { return false };
+    let reads = |o: u32| op.operands.get(o as usize) == Some(&v);
+    // A product stages what it reads: what is chosen element by element in front of it stays a tensor.
+    let guards = || if let Op::Map { axes, body, .. } = &op.op { (!concats(body, op, types, &ranges)).then_some(axes) } else { None };
     programs(&op.op).iter().all(|p| {
-        p.loads().filter(|(o, _)| op.operands.get(*o as usize) == Some(&v)).all(|(_, index)| {
-            let Some(dims) = index_dims(index) else { return false };
-            let Some(shape) = shapes.last() else { return false };
-            if !dims.iter().zip(shape).all(|(d, n)| ranges.within(d, n)) {
-                return false;
-            }
-            let before: usize = dims.iter().map(divisions).sum();
-            through(&ranges, &dims, shapes).iter().map(divisions).sum::<usize>() <= before
-        })
+        let simple = p.loads().filter(|(o, _)| reads(*o)).all(|(_, index)| {
+            index_dims(index).is_some_and(|dims| {
+                let before: usize = dims.iter().map(divisions).sum();
+                through(&ranges, &dims, shapes).iter().map(divisions).sum::<usize>() <= before
+            })
+        });
+        let inside = |axes: &Axes| used_inside(p, &ranges, axes, &reads, shape);
+        simple && (inside(&vec![]) || guards().is_some_and(inside))
     })
 }
 

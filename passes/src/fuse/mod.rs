@@ -8,6 +8,7 @@ mod absorb;
 mod attention;
 mod gpu;
 mod group;
+mod guards;
 mod inline;
 mod why;
 
@@ -16,7 +17,7 @@ use crate::egraph::{self, Group, Report};
 use crate::{Gpu, Machine};
 pub(crate) use absorb::{is_view, stored_as, with_epilogue};
 pub(crate) use group::by_row;
-pub(crate) use inline::{evaluated_at, is_contraction, read_once, scaled, substitutable, through_view};
+pub(crate) use inline::{Types, evaluated_at, is_contraction, read_once, scaled, substitutable, through_view};
 use odc_ir::core::{Block, Dim, Loc, Ranges, Sym, Symbol, Value, counted};
 use odc_ir::tensor::{self, Func, Module, Op, Operation, Schedule};
 use std::cell::RefCell;

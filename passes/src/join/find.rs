@@ -1,8 +1,8 @@
 //! Concats in scalar programs: nested selects that read operand after operand along one axis. What such a select gives is one load of
 //! the operands as a whole, if they lie one behind the other in memory.
 
-use odc_ir::core::{Dim, Ranges, TensorType};
-use odc_ir::tensor::{Expr, ExprId, Index, Program};
+use odc_ir::core::{Dim, Ranges, TensorType, Value};
+use odc_ir::tensor::{Expr, ExprId, Index, Operation, Program};
 use std::collections::BTreeSet;
 
 /// Selects that are one load.
@@ -28,6 +28,11 @@ pub(super) fn chains(p: &Program, ty: &dyn Fn(u32) -> Option<TensorType>, ranges
         }
     }
     found
+}
+
+/// Does `op`'s program read operands as one whole?
+pub(crate) fn concats(p: &Program, op: &Operation, types: &dyn Fn(Value) -> Option<TensorType>, ranges: &Ranges) -> bool {
+    !chains(p, &|k| op.operands.get(k as usize).and_then(|v| types(*v)), ranges).is_empty()
 }
 
 fn chain(p: &Program, at: ExprId, ty: &dyn Fn(u32) -> Option<TensorType>, ranges: &Ranges, inner: &mut BTreeSet<ExprId>) -> Option<Chain> {

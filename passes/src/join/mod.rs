@@ -4,6 +4,8 @@
 mod find;
 mod joiner;
 
+pub(crate) use find::concats;
+
 use crate::plan;
 use joiner::Joiner;
 use odc_ir::tensor::Module;
