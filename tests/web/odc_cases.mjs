@@ -173,7 +173,8 @@ export const tests = {
     await fails(load("bad-version.odc"), "version", "version (\\d+), this runtime reads (?!\\1\\b)\\d+");
     await fails(load("short-head.odc"), "truncated");
     await fails(load("short.odc"), "truncated", "ended after \\d+ of \\d+ bytes");
-    await fails(load("broken.odc"), "truncated");
+    await fails(load("broken.odc"), "truncated", "the connection broke");
+    await fails(load("broken-head.odc"), "truncated", "after 0 bytes: the connection broke");
     await fails(load("long.odc"), "bad-artifact", "after its last section");
     await fails(load("bad-code.odc"), "damaged", "the code");
     await fails(load("bad-chunk.odc"), "damaged", "chunk \\d+ of the weights");

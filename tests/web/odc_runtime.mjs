@@ -90,12 +90,17 @@ const hostile = [
 hostile.forEach(([, change], k) => { files[`/hostile-${k}.odc`] = sample(change); });
 files["/hostile.json"] = JSON.stringify(hostile.map(([answer]) => answer));
 
-/** Besides the files: /slow.odc stops half-way until the client goes, /broken.odc is cut off in the middle of its promised length. */
+/** Besides the files: /slow.odc stops half-way until the client goes, /broken.odc is cut off in the middle of its promised length, /broken-head.odc before its first byte. */
 const server = createServer((request, reply) => {
   const path = new URL(request.url, "http://host").pathname;
   if (path === "/slow.odc" || path === "/broken.odc") {
     reply.writeHead(200, { "content-length": good.length }).write(good.subarray(0, 80_000));
     if (path === "/broken.odc") setTimeout(() => reply.destroy(), 50);
+    return;
+  }
+  if (path === "/broken-head.odc") {
+    reply.writeHead(200, { "content-length": good.length }).flushHeaders();
+    setTimeout(() => reply.destroy(), 50);
     return;
   }
   const body = files[path];

@@ -109,7 +109,8 @@ export class Download {
   /** Header and table. The first section is the manifest, the last one the weights. */
   async sections(): Promise<Section[]> {
     const start = await this.read(4).catch((e) => {
-      throw e instanceof OdcError && this.loaded < 4 ? this.foreign() : e;
+      // A file that short is another one; a connection that broke says nothing of the file.
+      throw e instanceof OdcError && e.cause === undefined && this.loaded < 4 ? this.foreign() : e;
     });
     if (new DataView(start.buffer).getUint32(0, true) !== MAGIC) throw this.foreign();
     const head = new DataView((await this.read(HEADER - 4)).buffer);
