@@ -193,7 +193,7 @@ pub fn fuse_for(module: &mut Module, machine: &Machine, options: &Options) -> Ve
         if options.groups.contains(&Group::Attention) {
             let formed = form(work(merged), Groups::Attention);
             // Each joins three dispatches. Scores that stay in scratch also need no place in the arena: no loss is enough.
-            let joined = (dispatch_count(&module.funcs[f]) - dispatch_count(&formed)) / 2;
+            let joined = dispatch_count(&module.funcs[f]).saturating_sub(dispatch_count(&formed)) / 2;
             if joined > 0 && time(module, &formed) <= time(module, &module.funcs[f]) {
                 d.attention = joined;
                 module.funcs[f] = formed;

@@ -3,6 +3,7 @@
 
 mod docs;
 mod edges;
+mod layout;
 mod sources;
 
 use std::path::{Path, PathBuf};
