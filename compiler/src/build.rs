@@ -11,8 +11,10 @@ use crate::spill::Spill;
 use odc_ir::core::{Func, Level, Module, Unary};
 use odc_ir::program::{Kernel, Program, verify_program};
 use odc_ir::{graph, loops, tensor};
+use odc_passes::egraph::Group;
+use odc_passes::fuse::Arm;
 use odc_passes::plan::{PlanOptions, SplitError};
-use odc_passes::{Gpu, Machine, canonicalise, compress, expand, fuse, gpu, join, lower_loop, plan, schedule, unroll};
+use odc_passes::{Gpu, Machine, beside, canonicalise, compress, expand, fuse, gpu, join, lower_loop, plan, schedule, unroll};
 
 /// What the targets of one machine share.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct Build {
     pub decisions: Vec<fuse::Decision>,
     /// The forms that a memory budget was held against, that which was taken first.
     pub weighed: Vec<Candidate>,
+    /// How many dispatches joined another only to share its launch.
+    pub beside: usize,
     /// What became of large weights, if they were to be stored as f16.
     pub compressed: Option<compress::Report>,
     pub program: Program,
@@ -55,6 +59,9 @@ impl Build {
         if level > OptLevel::O0 && machine == Machine::Cpu {
             join::best(&mut dispatches);
         }
+        let chosen = level > OptLevel::O1 && options.fusion.arm == Arm::Choose && machine == Machine::Cpu;
+        let wanted = chosen && options.fusion.groups.contains(&Group::Beside);
+        let beside = if wanted { beside::best(&mut dispatches) } else { 0 };
         // A GPU's schedule is how a dispatch becomes workgroups at all, not only how fast it is.
         if level > OptLevel::O0 || machine != Machine::Cpu {
             report("scheduling and packing weights", 0, 0);
@@ -67,7 +74,7 @@ impl Build {
         let program = program(&dispatches, &machine, report)?;
         refuse(verify_program(&program).into_iter().map(|e| bug(Stage::Program, e)).collect())?;
         candidates::keeps(&program, options.mem_budget, weighed.len())?;
-        Ok(Build { machine, tensor, dispatches, decisions, weighed, compressed, program })
+        Ok(Build { machine, tensor, dispatches, decisions, weighed, beside, compressed, program })
     }
 
     /// The kernels as a module of their own.

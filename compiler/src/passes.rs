@@ -5,7 +5,7 @@ use crate::progress::silent;
 use crate::{AnyModule, AnyTarget, build};
 use odc_ir::core::{Func, Level, Module};
 use odc_ir::{graph, loops, program, tensor};
-use odc_passes::{Machine, canonicalise, expand, fuse, join, lower_loop, lower_tensor, merge, plan, schedule, unroll};
+use odc_passes::{Machine, beside, canonicalise, expand, fuse, join, lower_loop, lower_tensor, merge, plan, schedule, unroll};
 
 /// What a pass takes and gives.
 #[derive(Clone, Copy)]
@@ -134,6 +134,11 @@ pub const CHOICE_PASSES: &[Pass] = &[
         name: "choose",
         about: "structured ops into the dispatches that cost least together",
         run: Run::Tensor(|m| drop(fuse::fuse_for(m, &Machine::Cpu, &Default::default()))),
+    },
+    Pass {
+        name: "beside",
+        about: "maps that do not depend on each other as one dispatch",
+        run: Run::Tensor(|m| _ = beside::best(m)),
     },
     SCHEDULE,
     PLAN,

@@ -1,6 +1,7 @@
 //! The passes of odc, one folder each: what turns a graph of ONNX-like ops into kernels and a plan. Each takes a module and gives
 //! one that means the same; the pipeline that orders them is the compiler's.
 
+pub mod beside;
 pub mod canonicalise;
 pub mod compress;
 pub mod cost;

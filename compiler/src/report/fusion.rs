@@ -56,6 +56,9 @@ pub fn fusion_text(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> St
             let _ = writeln!(out, "attention as one kernel in @{}: {} times", d.func, d.attention);
         }
     }
+    if build.beside > 0 {
+        let _ = writeln!(out, "side by side with another, for its launch: {} maps", build.beside);
+    }
     let pairs = pairs(&rows, refusals(&build.dispatches, &build.machine));
     let _ = writeln!(out, "{} pairs that are not one dispatch", pairs.len());
     for (a, b, r) in pairs {
@@ -118,7 +121,7 @@ pub fn fusion_json(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> Va
     let searched: Vec<_> = build.decisions.iter().map(decision).collect();
     let candidate = |c: &Candidate| json!({ "how": c.how, "predicted_ns": c.nanoseconds, "arena_bytes": c.arena_bytes });
     let weighed: Vec<_> = build.weighed.iter().map(candidate).collect();
-    json!({ "target": target.name(), "weighed": weighed, "search": searched, "dispatches": rows.iter().map(Row::json).collect::<Vec<_>>(), "not_merged": refused.iter().map(refusal).collect::<Vec<_>>() })
+    json!({ "target": target.name(), "weighed": weighed, "search": searched, "beside": build.beside, "dispatches": rows.iter().map(Row::json).collect::<Vec<_>>(), "not_merged": refused.iter().map(refusal).collect::<Vec<_>>() })
 }
 
 pub(super) fn refusal((from, to, r): &(usize, usize, Refusal)) -> Value {

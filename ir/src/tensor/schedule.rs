@@ -17,6 +17,8 @@ attr_enum! {
         Gemv "gemv",
         /// On a CPU: a contraction, stages over each of its rows and a contraction of what they give, a block of rows after the other.
         Attention "attention",
+        /// On a CPU: maps that have nothing to do with each other, each over a range of the grid of its own.
+        Beside "beside",
     }
 }
 
@@ -71,7 +73,8 @@ impl Attr for Intrinsic {
 /// The record. On a GPU: `local` invocations a workgroup; `tile` is the tile in registers (of a subgroup with `coop`), `block` rows, columns and depth of the shared tiles
 /// (gemm) or columns and parts of the depth (gemv). On a CPU: loops use `grid`, `vector`, `unroll`; a gemm also `tile` (rows, columns of the register tile), `block`
 /// (rows, columns, depth of the cache block) and the operands' access. Attention has the tiles and the access of both contractions; its block is the rows whose
-/// scores lie in scratch at a time, and those of a grid item.
+/// scores lie in scratch at a time, and those of a grid item. Maps beside each other have two numbers in `block` each: leading axes in the grid, and as `block` of
+/// `loops` the elements of the next axis that are an item's, or 0.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Schedule {
     pub template: Template,

@@ -12,7 +12,6 @@
 use super::emit::Emit;
 use super::flat::FlatOp;
 use super::gemm::Gemm;
-use super::loops::Stage;
 use super::{Region, define_axes, grid_sym};
 use crate::schedule::attention::{Attention, attention, first_row};
 use crate::schedule::contraction::extent;
@@ -44,9 +43,7 @@ pub(super) fn lower(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
     let mut stages = vec![];
     for mut op in flats.into_iter().skip(1).take(ops.len() - 2) {
         e.hide(|o| o.flat(&mut op));
-        let pointers = region.source_pointers(&op)?;
-        let result = region.pointer(op.result)?;
-        stages.push(Stage { op, pointers, result, vectors: true, groups: false });
+        stages.push(region.stage(op)?);
     }
 
     let Op::Reduce { axes, .. } = &first.op else { return None };

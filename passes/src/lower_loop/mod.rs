@@ -1,7 +1,9 @@
 //! Dispatches to kernels: each dispatch's region and schedule become one loop function. Templates: `loops` (nests over stages),
-//! `gemm` (register tiles over direct or staged operands) and `attention` (two of these and the rows between them). The schedule decides; this only follows it.
+//! `gemm` (register tiles over direct or staged operands), `attention` (two of these and the rows between them) and `beside` (nests that share
+//! nothing but the grid). The schedule decides; this only follows it.
 
 mod attention;
+mod beside;
 mod emit;
 mod expr;
 pub(crate) mod flat;
@@ -9,6 +11,7 @@ mod gemm;
 mod gpu;
 pub(crate) mod lanes;
 mod loops;
+mod nest;
 mod opaque;
 mod scatter;
 mod stage;
@@ -17,8 +20,8 @@ use crate::Machine;
 use emit::Emit;
 use flat::FlatOp;
 use loops::Stage;
-use odc_ir::core::{Binary, Dim, Range, Ranges, Sym, TensorType, Value};
-use odc_ir::loops::{LoopKind, LoopType, Space};
+use odc_ir::core::{Dim, Range, Ranges, Sym, TensorType, Value};
+use odc_ir::loops::{LoopType, Space};
 use odc_ir::program::Kernel;
 use odc_ir::tensor::{Axes, Block, Func, Module, Op, Operation, Schedule, Template};
 use std::collections::BTreeMap;
@@ -86,6 +89,9 @@ impl Region<'_> {
     fn source_pointers(&self, op: &FlatOp) -> Option<Vec<Value>> {
         op.sources.iter().map(|s| self.pointer(s.value)).collect()
     }
+    fn stage(&self, op: FlatOp) -> Option<Stage> {
+        Some(Stage { pointers: self.source_pointers(&op)?, result: self.pointer(op.result)?, op, vectors: true, groups: false })
+    }
 }
 
 fn lower_dispatch(
@@ -109,7 +115,8 @@ fn lower_dispatch(
     let grid = match schedule.template {
         _ if gpu => gpu::lower(&mut e, &mut region),
         Template::Loops if block.ops.iter().any(|o| matches!(o.op, Op::Scatter { .. })) => scatter::lower(&mut e, &region),
-        Template::Loops => lower_loops(&mut e, &mut region),
+        Template::Loops => nest::lower(&mut e, &mut region),
+        Template::Beside => beside::lower(&mut e, &region),
         Template::Gemm => gemm::lower(&mut e, &region),
         Template::Attention => attention::lower(&mut e, &mut region),
         // Only chosen for GPUs.
@@ -153,6 +160,7 @@ fn kernel_name(block: &Block, schedule: &Schedule) -> String {
     let what = match block.ops.as_slice() {
         _ if schedule.template == Template::Gemm => "gemm",
         _ if schedule.template == Template::Attention => "attention",
+        _ if schedule.template == Template::Beside => "maps",
         [op] => match op.op {
             Op::Map { .. } => "map",
             Op::Reduce { .. } => "reduce",
@@ -162,64 +170,4 @@ fn kernel_name(block: &Block, schedule: &Schedule) -> String {
         _ => "rows",
     };
     what.into()
-}
-
-/// The grid axes of a `loops` dispatch, flattened into one counter, and its stages with scratch rows between them.
-fn lower_loops(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
-    let depth = region.schedule.grid;
-    let rows: Vec<Value> = region.block.ops.iter().flat_map(|o| o.results.clone()).filter(|r| !region.block.yields.contains(r)).collect();
-    let alone = region.block.ops.len() == 1;
-    let mut ops = vec![];
-    for op in &region.block.ops {
-        let mut f = flat::flatten(op, &|v| region.types(v), &e.ranges.clone(), &rows, depth)?;
-        f.collapse(if alone { 0 } else { depth });
-        e.hide(|o| o.flat(&mut f));
-        ops.push(f);
-    }
-    let grid_axes: Vec<(Sym, Dim)> = ops.first()?.axes.iter().take(depth).cloned().collect();
-    for v in rows {
-        let t = region.types(v);
-        let mut row = Dim::product(t.shape.get(depth..).unwrap_or(&[]));
-        e.hide(|o| row = o.hide(&row));
-        let p = e.scratch(t.dtype, &row);
-        region.pointers.push((v, p));
-    }
-    let mut stages = vec![];
-    for op in ops {
-        let pointers = region.source_pointers(&op)?;
-        let result = region.pointer(op.result)?;
-        stages.push(Stage { op, pointers, result, vectors: true, groups: false });
-    }
-    // The first inner axis may be cut into blocks, one a grid item.
-    let block = region.schedule.block.first().copied().unwrap_or(0);
-    let first = stages.first()?.op.axes.get(depth).cloned();
-    let blocks = match &first {
-        Some((_, n)) if block > 0 => n.ceildiv(&Dim::from(block)),
-        _ => Dim::ONE,
-    };
-    let grid = Dim::product(grid_axes.iter().map(|(_, n)| n)) * &blocks;
-    let (zero, end) = (e.index(0), e.dim(&grid));
-    let g = grid_sym();
-    let range = Range { lo: Dim::ZERO, hi: Some(&grid - 1) };
-    let vector = region.schedule.vector;
-    e.for_loop(LoopKind::Grid, &g, (zero, end, 1), range, &[], &mut |e, _| {
-        let mut axes = grid_axes.clone();
-        let block_axis = (Sym::new("$block"), blocks.clone());
-        if block > 0 {
-            axes.push(block_axis.clone());
-        }
-        define_axes(e, &axes, &Dim::from(&g));
-        let bounds = first.as_ref().filter(|_| block > 0).map(|(_, n)| {
-            let lo = e.dim(&(Dim::from(&block_axis.0) * block));
-            let size = e.index(block);
-            let hi = e.binary(Binary::Add, lo, size);
-            let n = e.dim(n);
-            (lo, e.binary(Binary::Min, hi, n))
-        });
-        for s in &stages {
-            s.emit(e, depth, bounds, vector);
-        }
-        vec![]
-    });
-    Some(grid)
 }

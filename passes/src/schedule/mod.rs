@@ -106,7 +106,32 @@ fn choose(func: &Func, at: usize, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbo
     }
     let leaves = |v: Value| block.yields.contains(&v);
     let one = attention::attention(&block.ops, &leaves, &types, ranges);
-    one.and_then(|a| attention::schedule(&a, ranges, symbols)).unwrap_or_else(|| rows(&block.ops, symbols))
+    let one = one.and_then(|a| attention::schedule(&a, ranges, symbols));
+    one.or_else(|| beside(&block.ops, &types, ranges, symbols)).unwrap_or_else(|| rows(&block.ops, symbols))
+}
+
+/// Maps of which none reads another: each as if it were alone. The grain is that of the average item.
+fn beside(
+    ops: &[Operation],
+    types: &dyn Fn(Value) -> TensorType,
+    ranges: &Ranges,
+    symbols: &BTreeMap<Sym, Symbol>,
+) -> Option<Schedule> {
+    let inside = |v: &Value| ops.iter().any(|o| o.results.contains(v));
+    if ops.iter().any(|o| !matches!(o.op, Op::Map { .. }) || o.operands.iter().any(inside)) {
+        return None;
+    }
+    let (mut block, mut items, mut work) = (vec![], 0i64, 0i64);
+    for op in ops {
+        let s = single(op, types, ranges, symbols);
+        let elements = if let Op::Map { axes, .. } = &op.op { hint(&extent(axes), symbols) } else { 0 };
+        let each = GRAIN / hint(&s.grain, symbols);
+        items = items.saturating_add(elements / each.max(1)).saturating_add(1);
+        work = work.saturating_add(elements);
+        block.extend([i64::try_from(s.grid).ok()?, s.block.first().copied().unwrap_or(0)]);
+    }
+    let grain = Dim::from((GRAIN / (work / items.max(1)).max(1)).max(1));
+    Some(Schedule { template: Template::Beside, block, grain, ..Schedule::loops(0, 4) })
 }
 
 /// One map or reduction: collapsed axes; inner axes until an item has enough to do, the rest is the grid.

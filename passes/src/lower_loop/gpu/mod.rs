@@ -26,7 +26,7 @@ pub(super) fn lower(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
         Template::Gemm => gemm::lower(e, region),
         Template::Gemv => gemv::lower(e, region),
         // Only chosen for CPUs.
-        Template::Attention => None,
+        Template::Attention | Template::Beside => None,
     }
 }
 
