@@ -135,11 +135,7 @@ pub const CHOICE_PASSES: &[Pass] = &[
         about: "structured ops into the dispatches that cost least together",
         run: Run::Tensor(|m| drop(fuse::fuse_for(m, &Machine::Cpu, &Default::default()))),
     },
-    Pass {
-        name: "beside",
-        about: "maps that do not depend on each other as one dispatch",
-        run: Run::Tensor(|m| _ = beside::best(m)),
-    },
+    Pass { name: "beside", about: "maps that do not depend on each other as one dispatch", run: Run::Tensor(|m| _ = beside::best(m)) },
     SCHEDULE,
     PLAN,
 ];

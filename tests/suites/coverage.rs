@@ -46,20 +46,25 @@ fn every_op_is_met() {
     tidy::report(&problems);
 }
 
-/// Do random graphs become attention in one kernel of a CPU? Softmax between two products is drawn, but not every one of them may.
+/// Do random graphs become attention in one kernel of a CPU, and maps side by side? Softmax between two products is drawn, but not every
+/// one of them may.
 #[test]
-fn attention_is_met() {
-    let mut met = 0;
+fn attention_and_maps_side_by_side_are_met() {
+    let (mut met, mut beside) = (0, 0);
     for seed in 0..SEEDS {
         let mut m = AnyModule::Graph(generate::graph::module(&mut Choices::from_seed(seed, 300)));
-        for pass in ["lower_tensor", "choose", "schedule"] {
+        for pass in ["lower_tensor", "choose", "beside", "schedule"] {
             m = apply(pass, m).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         }
         let AnyModule::Tensor(m) = &m else { panic!("schedules stand in tensor IR") };
-        let ops = m.main().into_iter().flat_map(|f| &f.body.ops);
-        met += ops.filter(|o| matches!(&o.op, Op::Dispatch { schedule } if schedule.template == Template::Attention)).count();
+        for op in m.main().into_iter().flat_map(|f| &f.body.ops) {
+            let Op::Dispatch { schedule } = &op.op else { continue };
+            met += usize::from(schedule.template == Template::Attention);
+            beside += usize::from(schedule.template == Template::Beside);
+        }
     }
-    println!("{SEEDS} graphs: {met} times attention");
+    println!("{SEEDS} graphs: {met} times attention, {beside} times maps side by side");
+    assert!(beside >= 20, "maps lie side by side {beside} times in {SEEDS} graphs");
     assert!(met >= 5, "attention is met {met} times in {SEEDS} graphs");
 }
 

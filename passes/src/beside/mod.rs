@@ -6,7 +6,7 @@
 use crate::plan;
 use odc_ir::core::{Loc, Value};
 use odc_ir::tensor::{Block, Func, Module, Op, Operation, Schedule};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The most maps of one dispatch.
 const MOST_PARTS: usize = 8;
@@ -14,10 +14,7 @@ const MOST_PARTS: usize = 8;
 /// Joins maps of all functions unless that makes the arena larger; gives how many dispatches fewer there are.
 pub fn best(module: &mut Module) -> usize {
     let Ok(least) = plan::peak(module) else { return 0 };
-    let mut sets: Vec<Set> = vec![];
-    for (f, func) in module.funcs.iter().enumerate() {
-        sets.extend(found(func).into_iter().map(|members| (f, members)));
-    }
+    let sets: Vec<Set> = module.funcs.iter().enumerate().flat_map(|(k, func)| found(k, func)).collect();
     let fits = |chosen: &[&Set]| {
         let mut m = module.clone();
         join(&mut m, chosen);
@@ -26,11 +23,18 @@ pub fn best(module: &mut Module) -> usize {
     let mut chosen = vec![];
     choose(&sets, &fits, &mut chosen);
     join(module, &chosen);
-    chosen.iter().map(|(_, members)| members.len().saturating_sub(1)).sum()
+    chosen.iter().map(|set| set.members.len().saturating_sub(1)).sum()
 }
 
-/// A function's number, and positions of dispatches in it, which become one at the place of the last.
-type Set = (usize, Vec<usize>);
+/// Positions of dispatches in one function, which become one at the place of the last.
+#[derive(Default)]
+struct Set {
+    /// The function's number.
+    func: usize,
+    members: Vec<usize>,
+    /// Views of what they make, which go behind it.
+    views: Vec<usize>,
+}
 
 /// Adds those of `sets` that fit beside what is chosen: all at once, or else half by half.
 fn choose<'s>(sets: &'s [Set], fits: &dyn Fn(&[&Set]) -> bool, chosen: &mut Vec<&'s Set>) {
@@ -47,28 +51,28 @@ fn choose<'s>(sets: &'s [Set], fits: &dyn Fn(&[&Set]) -> bool, chosen: &mut Vec<
     }
 }
 
-/// Sets of dispatches that may be one. Each waits until the last of its members: nothing that reads them stands before that.
-fn found(func: &Func) -> Vec<Vec<usize>> {
+/// Sets of dispatches that may be one. Each waits until the last of its members: none that reads them stands before that.
+fn found(number: usize, func: &Func) -> Vec<Set> {
     // What has a size that data decides runs after the number that says it, which no operand shows.
     if func.sizes().next().is_some() {
         return vec![];
     }
-    let mut open: Vec<Vec<usize>> = vec![];
-    let mut done: Vec<Vec<usize>> = vec![];
+    let empty = || Set { func: number, ..Set::default() };
+    let (mut open, mut done) = (empty(), vec![]);
     for (k, op) in func.body.ops.iter().enumerate() {
-        let reads: BTreeSet<&Value> = op.operands.iter().chain(op.regions.iter().flat_map(|r| &r.args)).collect();
-        let is_read = |members: &Vec<usize>| members.iter().flat_map(|m| &func.body.ops[*m].results).any(|v| reads.contains(v));
-        let (over, waiting): (Vec<_>, Vec<_>) = open.into_iter().partition(|members| is_read(members) || members.len() >= MOST_PARTS);
-        (open, done) = (waiting, [done, over].concat());
+        let read = open.members.iter().chain(&open.views).any(|m| func.body.ops[*m].results.iter().any(|v| op.operands.contains(v)));
+        match op.op {
+            // A view of several binds their places together: they are made by then.
+            Op::View {} if read && op.operands.len() == 1 => open.views.push(k),
+            _ if read || open.members.len() >= MOST_PARTS => done.push(std::mem::replace(&mut open, empty())),
+            _ => {}
+        }
         if is_map(op) {
-            match open.last_mut() {
-                Some(members) => members.push(k),
-                None => open.push(vec![k]),
-            }
+            open.members.push(k);
         }
     }
-    done.extend(open);
-    done.retain(|members| members.len() > 1);
+    done.push(open);
+    done.retain(|set| set.members.len() > 1);
     done
 }
 
@@ -81,13 +85,16 @@ fn is_map(op: &Operation) -> bool {
 /// Makes each set one dispatch.
 fn join(module: &mut Module, sets: &[&Set]) {
     for (f, func) in module.funcs.iter_mut().enumerate() {
-        let of: BTreeMap<usize, &Vec<usize>> =
-            sets.iter().filter(|(g, _)| *g == f).filter_map(|(_, members)| Some((*members.last()?, members))).collect();
-        let mut ops: Vec<Option<Operation>> = std::mem::take(&mut func.body.ops).into_iter().map(Some).collect();
-        for (last, members) in of {
-            let parts: Vec<Operation> = members.iter().filter_map(|m| ops.get_mut(*m)?.take()).collect();
-            if let Some(place) = ops.get_mut(last) {
-                *place = Some(together(parts));
+        let mut ops: Vec<Vec<Operation>> = std::mem::take(&mut func.body.ops).into_iter().map(|op| vec![op]).collect();
+        for set in sets.iter().filter(|set| set.func == f) {
+            let Some(last) = set.members.last() else { continue };
+            let mut take = |at: &usize| ops.get_mut(*at).map(std::mem::take).unwrap_or_default();
+            let parts = set.members.iter().flat_map(&mut take).collect();
+            // Views behind the last member stay where they are.
+            let views: Vec<Operation> = set.views.iter().filter(|v| *v < last).flat_map(&mut take).collect();
+            if let Some(place) = ops.get_mut(*last) {
+                place.push(together(parts));
+                place.extend(views);
             }
         }
         func.body.ops = ops.into_iter().flatten().collect();

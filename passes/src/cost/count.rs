@@ -6,7 +6,7 @@ use crate::lower_loop::flat::{dims_of, offset};
 use crate::schedule::contraction::{contraction, extent};
 use crate::schedule::gemm;
 use odc_ir::core::{Binary, Dim, Sym, TensorType, Unary, Value};
-use odc_ir::tensor::{Access, Axes, Expr, Func, Op, Operation, Program, Schedule};
+use odc_ir::tensor::{Access, Axes, Expr, ExprId, Func, Index, Op, Operation, Program, Schedule};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Values that are weights.
@@ -132,6 +132,9 @@ fn tiles(op: &Operation, types: &dyn Fn(Value) -> TensorType, constant: &dyn Fn(
     Some(c)
 }
 
+/// Does a guard say different things to neighbours?
+type Moves<'a> = &'a dyn Fn(&[(Dim, Dim)]) -> bool;
+
 /// Element functions of one op's programs.
 struct Steps<'a> {
     op: &'a Operation,
@@ -143,28 +146,75 @@ impl Steps<'_> {
     /// Adds `points` evaluations of `p`, vectorised along the first of `inner` with more than one iteration.
     fn count<'x>(&self, c: &mut Counts, p: &Program, points: f64, inner: impl Iterator<Item = &'x (Sym, Dim)>) {
         let along = inner.into_iter().find(|(_, n)| !n.is(1)).map(|(s, _)| s);
-        let strided = p.loads().filter(|(operand, index)| !self.in_lanes(*operand, index, along)).count();
-        let guarded = p.exprs.iter().any(|e| matches!(e, Expr::Inside(_)));
-        let (mut cheap, mut heavy) = (0.0, 0.0);
-        for e in &p.exprs {
+        let moves = |pairs: &[(Dim, Dim)]| along.is_none_or(|s| pairs.iter().any(|(d, n)| d.uses(s) || n.uses(s)));
+        let guarded = p.exprs.iter().any(|e| matches!(e, Expr::Inside(pairs) if moves(pairs)));
+        let (mut cheap, mut heavy, mut strided) = (0.0, 0.0, 0.0);
+        for (e, share) in p.exprs.iter().zip(self.shares(p, &moves)) {
             match e {
                 Expr::Const(..) | Expr::Dim(_) | Expr::Acc(_) => {}
-                Expr::Unary(f, _) if f.is_transcendental() || *f == Unary::Sqrt => heavy += 1.0,
-                Expr::Binary(Binary::Div | Binary::Pow | Binary::Rem | Binary::Mod | Binary::FloorDiv, ..) => heavy += 1.0,
-                Expr::Inside(pairs) => cheap += pairs.len() as f64,
-                Expr::Load { .. } | Expr::Unary(..) | Expr::Binary(..) | Expr::Select(..) | Expr::Cast(..) | Expr::Bitcast(..) => {
-                    cheap += 1.0
+                Expr::Unary(f, _) if f.is_transcendental() || *f == Unary::Sqrt => heavy += share,
+                Expr::Binary(Binary::Div | Binary::Pow | Binary::Rem | Binary::Mod | Binary::FloorDiv, ..) => heavy += share,
+                Expr::Inside(pairs) => cheap += pairs.len() as f64 * share,
+                Expr::Load { operand, index, .. } => {
+                    cheap += share;
+                    strided += if self.in_lanes(*operand, index, along) { 0.0 } else { share };
                 }
+                Expr::Unary(..) | Expr::Binary(..) | Expr::Select(..) | Expr::Cast(..) | Expr::Bitcast(..) => cheap += share,
             }
         }
-        let one_by_one = guarded || strided > 0 || along.is_none();
+        let one_by_one = guarded || strided > 0.0 || along.is_none();
         c.add(if one_by_one { Count::Scalar } else { Count::Lane }, cheap * points);
         c.add(Count::Heavy, heavy * points * if one_by_one { 2.0 } else { 1.0 });
-        c.add(Count::Strided, strided as f64 * points);
+        c.add(Count::Strided, strided * points);
+    }
+
+    /// The part of the elements for which each expression is computed: a guard that is the same for all lanes is a branch.
+    fn shares(&self, p: &Program, moves: Moves<'_>) -> Vec<f64> {
+        let mut shares = vec![0.0f64; p.exprs.len()];
+        let mut set = |e: &ExprId, part: f64| {
+            if let Some(s) = shares.get_mut(e.0 as usize) {
+                *s = s.max(part);
+            }
+            shares.get(e.0 as usize).copied().unwrap_or(part)
+        };
+        p.root.iter().for_each(|r| _ = set(r, 1.0));
+        // Operands stand before what reads them.
+        for (k, e) in p.exprs.iter().enumerate().rev() {
+            let own = set(&ExprId(k as u32), 0.0);
+            match e {
+                Expr::Select(c, a, b) => {
+                    let held = match p.get(*c) {
+                        Expr::Inside(pairs) if !moves(pairs) => self.held(pairs),
+                        _ => None,
+                    };
+                    let (yes, no) = held.map_or((own, own), |part| (own * part, own * (1.0 - part)));
+                    for (x, part) in [(c, own), (a, yes), (b, no)] {
+                        set(x, part);
+                    }
+                }
+                Expr::Unary(_, a) | Expr::Cast(_, a) | Expr::Bitcast(_, a) => _ = set(a, own),
+                Expr::Binary(_, a, b) => [a, b].into_iter().for_each(|x| _ = set(x, own)),
+                Expr::Load { index, .. } => index.iter().for_each(|i| {
+                    if let Index::Value(x) = i {
+                        set(x, own);
+                    }
+                }),
+                Expr::Const(..) | Expr::Dim(_) | Expr::Acc(_) | Expr::Inside(_) => {}
+            }
+        }
+        shares
+    }
+
+    /// How often a part of a concat is chosen: how much of its axis it has.
+    fn held(&self, pairs: &[(Dim, Dim)]) -> Option<f64> {
+        let [(d, n)] = pairs else { return None };
+        let (Op::Map { axes, .. } | Op::Reduce { axes, .. }) = &self.op.op else { return None };
+        let (_, extent) = axes.iter().find(|(s, _)| d.as_sym() == Some(s))?;
+        Some((self.place.size(n) / self.place.size(extent)).clamp(0.0, 1.0))
     }
 
     /// Does the load read neighbours, or always the same element, along that axis?
-    fn in_lanes(&self, operand: u32, index: &[odc_ir::tensor::Index], along: Option<&Sym>) -> bool {
+    fn in_lanes(&self, operand: u32, index: &[Index], along: Option<&Sym>) -> bool {
         let (Some(axis), Some(v), Some(dims)) = (along, self.op.operands.get(operand as usize), dims_of(index)) else { return false };
         let at = self.place.ranges.simplify(&offset(&dims, &(self.types)(*v).shape));
         at.linear_in(axis).is_some_and(|(step, _)| step.is(1) || step.is(0))

@@ -1,8 +1,8 @@
 //! Where a load counts: in `select(inside(i < n), load 0[i], load 1[i - n])`, a concat, the second is chosen for `n <= i` only, and
 //! there it is inside its tensor.
 
-use odc_ir::core::{Dim, Ranges};
-use odc_ir::tensor::{Axes, Expr, ExprId, Index, Program};
+use odc_ir::core::{Dim, Ranges, Sym};
+use odc_ir::tensor::{Axes, Expr, Index, Program};
 
 /// Expressions that are looked at, each once for every way to it: concats of many parts have as many.
 const MOST: usize = 2000;
@@ -10,6 +10,7 @@ const MOST: usize = 2000;
 /// Are the loads that `reads` says inside `shape` wherever they are chosen? What guards say of `axes` counts.
 pub(super) fn used_inside(p: &Program, ranges: &Ranges, axes: &Axes, reads: &dyn Fn(u32) -> bool, shape: &[Dim]) -> bool {
     let Some(root) = p.root else { return true };
+    let of_axes = |s: &Sym| axes.iter().any(|(axis, _)| axis == s);
     let mut open = vec![(root, ranges.clone())];
     for _ in 0..MOST {
         let Some((e, ranges)) = open.pop() else { return true };
@@ -22,7 +23,8 @@ pub(super) fn used_inside(p: &Program, ranges: &Ranges, axes: &Axes, reads: &dyn
                 open.extend(index.iter().filter_map(|i| if let Index::Value(e) = i { Some((*e, ranges.clone())) } else { None }));
             }
             Expr::Select(c, a, b) => {
-                let [yes, no] = chosen(p, *c, axes, &ranges);
+                let [yes, no] =
+                    if let Expr::Inside(pairs) = p.get(*c) { known(pairs, &of_axes, &ranges) } else { [&ranges; 2].map(Ranges::clone) };
                 open.extend([(*c, ranges), (*a, yes), (*b, no)]);
             }
             Expr::Unary(_, a) | Expr::Cast(_, a) | Expr::Bitcast(_, a) => open.push((*a, ranges)),
@@ -33,18 +35,26 @@ pub(super) fn used_inside(p: &Program, ranges: &Ranges, axes: &Axes, reads: &dyn
     false
 }
 
-/// What is known of the axes where `condition` holds, and where it does not.
-fn chosen(p: &Program, condition: ExprId, axes: &Axes, ranges: &Ranges) -> [Ranges; 2] {
+/// What is known of all symbols where the pairs hold (`0 <= d < extent` each), and where they do not.
+pub(crate) fn known_of(pairs: &[(Dim, Dim)], ranges: &Ranges) -> [Ranges; 2] {
+    known(pairs, &|_| true, ranges)
+}
+
+fn known(pairs: &[(Dim, Dim)], may: &dyn Fn(&Sym) -> bool, ranges: &Ranges) -> [Ranges; 2] {
     let (mut yes, mut no) = (ranges.clone(), ranges.clone());
-    let Expr::Inside(pairs) = p.get(condition) else { return [yes, no] };
     for (d, extent) in pairs {
         // `0 <= s + rest < extent`, for an axis that is as long as it can be.
-        let mut found = axes.iter().filter_map(|(s, _)| Some((s, d.linear_in(s).filter(|(step, _)| step.is(1))?.1)));
+        let mut symbols = vec![];
+        d.visit_syms(&mut |s| symbols.push(s.clone()));
+        let mut found = symbols.into_iter().filter(may).filter_map(|s| {
+            let rest = d.linear_in(&s).filter(|(step, _)| step.is(1))?.1;
+            Some((s, rest))
+        });
         let Some((s, rest)) = found.next() else { continue };
-        let Some(now) = ranges.get(s) else { continue };
+        let Some(now) = ranges.get(&s) else { continue };
         yes.set(s.clone(), now.lo.clone(), Some(extent - &(&rest + &Dim::ONE)));
         if pairs.len() == 1 && ranges.nonneg(d) {
-            no.set(s.clone(), extent - &rest, now.hi.clone());
+            no.set(s, extent - &rest, now.hi.clone());
         }
     }
     [yes, no]

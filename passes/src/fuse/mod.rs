@@ -17,6 +17,7 @@ use crate::egraph::{self, Group, Report};
 use crate::{Gpu, Machine};
 pub(crate) use absorb::{is_view, stored_as, with_epilogue};
 pub(crate) use group::by_row;
+pub(crate) use guards::known_of;
 pub(crate) use inline::{Types, evaluated_at, is_contraction, read_once, scaled, substitutable, through_view};
 use odc_ir::core::{Block, Dim, Loc, Ranges, Sym, Symbol, Value, counted};
 use odc_ir::tensor::{self, Func, Module, Op, Operation, Schedule};

@@ -4,7 +4,8 @@
 use super::emit::Emit;
 use super::flat::{Source, dims_of, offset};
 use super::lanes::{Lanes, Stride, vectorable};
-use odc_ir::core::{Binary, DType, Dim, Scalar, Value};
+use crate::fuse::known_of;
+use odc_ir::core::{Binary, DType, Dim, Ranges, Scalar, Value};
 use odc_ir::loops::{LoopType, Op};
 use odc_ir::tensor::{Expr, ExprId, Index, Program};
 
@@ -26,6 +27,8 @@ pub(super) struct ExprEmit<'a> {
     memo: Vec<Option<Val>>,
     /// Pairs known to hold where code is being written: `0 <= d < extent`.
     assumed: Vec<(Dim, Dim)>,
+    /// What is known of symbols there, if more than everywhere. Not `Emit`'s: what it computes it may use again outside.
+    narrowed: Option<Ranges>,
 }
 
 /// The type in which loop IR holds an element: i64 is `index`.
@@ -35,11 +38,15 @@ pub(super) fn scalar_type(dt: DType) -> LoopType {
 
 impl<'a> ExprEmit<'a> {
     pub fn new(program: &'a Program, sources: &'a [Source], pointers: &'a [Value], lanes: Option<&'a Lanes>, acc: Option<Val>) -> Self {
-        ExprEmit { program, sources, pointers, lanes, acc, memo: vec![None; program.exprs.len()], assumed: vec![] }
+        ExprEmit { program, sources, pointers, lanes, acc, memo: vec![None; program.exprs.len()], assumed: vec![], narrowed: None }
     }
 
     pub fn root(&mut self, e: &mut Emit) -> Option<Val> {
         Some(self.expr(e, self.program.root?))
+    }
+
+    fn ranges<'e>(&'e self, e: &'e Emit) -> &'e Ranges {
+        self.narrowed.as_ref().unwrap_or(&e.ranges)
     }
 
     fn count(&self) -> u32 {
@@ -178,7 +185,7 @@ impl<'a> ExprEmit<'a> {
     }
 
     fn stride(&self, e: &Emit, at: &Dim) -> Stride {
-        self.lanes.map_or(Stride::Uniform, |l| l.stride(at, &e.ranges))
+        self.lanes.map_or(Stride::Uniform, |l| l.stride(at, self.ranges(e)))
     }
 
     fn load(&mut self, e: &mut Emit, operand: usize, index: &[Index]) -> Val {
@@ -190,7 +197,7 @@ impl<'a> ExprEmit<'a> {
         } else {
             let shape = source.shape.clone();
             let clamped: Vec<Dim> = dims.iter().zip(&shape).map(|(d, n)| self.clamp(e, d, n)).collect();
-            e.ranges.simplify(&offset(&clamped, &shape))
+            self.ranges(e).simplify(&offset(&clamped, &shape))
         };
         match self.stride(e, &at) {
             Stride::Uniform => {
@@ -213,7 +220,7 @@ impl<'a> ExprEmit<'a> {
     }
 
     fn clamp(&self, e: &Emit, d: &Dim, extent: &Dim) -> Dim {
-        if e.ranges.within(d, extent) || self.assumed.iter().any(|(x, n)| x == d && n == extent) {
+        if self.ranges(e).within(d, extent) || self.assumed.iter().any(|(x, n)| x == d && n == extent) {
             return d.clone();
         }
         d.min_with(&(extent - 1)).max_with(&Dim::ZERO)
@@ -270,7 +277,7 @@ impl<'a> ExprEmit<'a> {
         let mut all: Option<Value> = None;
         for (d, n) in pairs {
             let d = self.at_lane(d, lane);
-            let (lo, hi) = (e.ranges.nonneg(&d), e.ranges.lt(&d, n));
+            let (lo, hi) = (self.ranges(e).nonneg(&d), self.ranges(e).lt(&d, n));
             let v = e.dim(&d);
             let mut tests = vec![];
             if !lo {
@@ -305,14 +312,17 @@ impl<'a> ExprEmit<'a> {
     /// `inside(pairs) ? a : b` as a branch: `a`'s loads need no clamping where the pairs hold. Along lanes that move, the branch
     /// asks whether all lanes are inside; if not, each lane decides for itself.
     fn padded(&mut self, e: &mut Emit, pairs: &[(Dim, Dim)], a: ExprId, b: ExprId) -> Val {
-        let open: Vec<(Dim, Dim)> = pairs.iter().filter(|(d, n)| !e.ranges.within(d, n)).cloned().collect();
+        let open: Vec<(Dim, Dim)> = pairs.iter().filter(|(d, n)| !self.ranges(e).within(d, n)).cloned().collect();
         if open.is_empty() {
             return self.expr(e, a);
         }
         let dt = self.program.dtype(a);
-        let other = self.expr(e, b);
         let n = self.count();
         let moving = self.moves(&open);
+        if !moving && (self.lanes.is_none() || vectorable(dt)) {
+            return self.guarded(e, &open, a, b);
+        }
+        let other = self.expr(e, b);
         if moving && !vectorable(dt) {
             let out = (0..n).map(|l| self.lane_scalar(e, &open, a, &other, l)).collect();
             return Val::Lanes(out);
@@ -357,6 +367,31 @@ impl<'a> ExprEmit<'a> {
             },
         );
         if vector { Val::Vector(out[0]) } else { Val::Uniform(out[0]) }
+    }
+
+    /// `inside(open) ? a : b` that is the same for all lanes: a branch, of which each side computes only what it gives. What the
+    /// condition says of its symbols holds there, so that offsets stay bare.
+    fn guarded(&mut self, e: &mut Emit, open: &[(Dim, Dim)], a: ExprId, b: ExprId) -> Val {
+        let condition = self.inside_at(e, open, 0);
+        let dt = self.program.dtype(a);
+        let ty = self.lanes.map_or(scalar_type(dt), |l| LoopType::Vector(dt, l.count));
+        let (memo, narrowed) = (self.memo.clone(), self.narrowed.clone());
+        let [yes, no] = known_of(open, self.ranges(e));
+        let this = std::cell::RefCell::new(self);
+        let side = |e: &mut Emit, x: ExprId, known: &Ranges, holds: &[(Dim, Dim)]| {
+            let s = &mut *this.borrow_mut();
+            s.narrowed = Some(known.clone());
+            s.assumed.extend(holds.iter().cloned());
+            let v = s.expr(e, x);
+            let v = if s.lanes.is_some() { s.vector(e, &v) } else { s.scalars(e, &v)[0] };
+            s.assumed.truncate(s.assumed.len() - holds.len());
+            s.memo.clone_from(&memo);
+            s.narrowed.clone_from(&narrowed);
+            vec![v]
+        };
+        let out = e.if_else(condition, &[ty], &mut |e| side(e, a, &yes, open), &mut |e| side(e, b, &no, &[]));
+        let lanes = this.borrow().lanes.is_some();
+        if lanes { Val::Vector(out[0]) } else { Val::Uniform(out[0]) }
     }
 
     /// One lane of a padded access: clamped, then chosen; no branch.
