@@ -45,16 +45,14 @@ pub fn fusion_text(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> St
         if let Some(s) = &d.search {
             let fired: Vec<String> = s.fired.iter().map(|(group, n)| format!("{group} {n}")).collect();
             let taken = if d.taken() { "taken" } else { "greedy stays" };
-            let (fired, chosen, greedy) = (fired.join(", "), d.chosen / 1e6, d.greedy / 1e6);
+            let (fired, chosen, greedy, [given, made]) = (fired.join(", "), d.chosen / 1e6, d.greedy / 1e6, d.dispatches);
             let _ = writeln!(
                 out,
-                "e-graph of @{}: {} classes, {} nodes ({fired}); predicted {chosen:.3} ms, greedy {greedy:.3} ms: {taken}",
+                "e-graph of @{}: {} classes, {} nodes ({fired}); predicted {chosen:.3} ms in {made} dispatches, greedy {greedy:.3} ms in {given}: {taken}",
                 d.func, s.classes, s.nodes
             );
         }
-        if d.attention > 0 {
-            let _ = writeln!(out, "attention as one kernel in @{}: {} times", d.func, d.attention);
-        }
+        joined(&mut out, d);
     }
     if build.beside > 0 {
         let _ = writeln!(out, "side by side with another, for its launch: {} maps", build.beside);
@@ -67,6 +65,15 @@ pub fn fusion_text(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> St
     }
     out.truncate(out.trim_end().len());
     out
+}
+
+/// Products that became one kernel with others.
+fn joined(out: &mut String, d: &fuse::Decision) {
+    for (n, what) in [(d.attention, "attention"), (d.gates, "a product and the one that reads it in its epilogue")] {
+        if n > 0 {
+            let _ = writeln!(out, "{what} as one kernel in @{}: {n} times", d.func);
+        }
+    }
 }
 
 /// What was held against the memory budget.
@@ -83,9 +90,7 @@ pub fn egraph_text(build: &Build) -> String {
     let mut out = String::new();
     weighed(&mut out, build);
     for d in &build.decisions {
-        if d.attention > 0 {
-            let _ = writeln!(out, "attention as one kernel in @{}: {} times", d.func, d.attention);
-        }
+        joined(&mut out, d);
         let Some(s) = &d.search else { continue };
         let _ =
             writeln!(out, "e-graph of @{}: {} classes, {} nodes, {} computed otherwise than given", d.func, s.classes, s.nodes, s.changed);
@@ -115,7 +120,7 @@ pub fn fusion_json(build: &Build, target: &AnyTarget, memory: &Memory<'_>) -> Va
         let s = d.search.clone().unwrap_or_default();
         json!({
             "func": d.func, "classes": s.classes, "nodes": s.nodes, "fired": s.fired, "changed": s.changed,
-            "predicted_ns": d.chosen, "greedy_ns": d.greedy, "taken": d.taken(), "attention": d.attention,
+            "predicted_ns": d.chosen, "greedy_ns": d.greedy, "dispatches": d.dispatches, "taken": d.taken(), "attention": d.attention, "gates": d.gates,
         })
     };
     let searched: Vec<_> = build.decisions.iter().map(decision).collect();

@@ -70,6 +70,10 @@ impl Counts {
 pub struct Rates(pub [f64; COUNTS]);
 
 impl Rates {
+    /// Nanoseconds of a dispatch that does nothing.
+    pub fn launch(&self) -> f64 {
+        self.0[Count::Launch as usize]
+    }
     /// Predicted nanoseconds.
     pub fn time(&self, counts: &Counts) -> f64 {
         self.0.iter().zip(counts.0).map(|(ns, n)| ns * n).sum()

@@ -57,8 +57,11 @@ pub struct Way {
     pub cost: f64,
 }
 
-/// Chooses the ops of `func` anew; `given` is the same function as another pass fused it, and where the search begins. `None` if
-/// there is nothing to choose.
+/// How much dearer launches are made for the search to find forms with fewer of them. What is guessed to be 64 is often 1.
+const DEARER: [f64; 3] = [1.0, 8.0, 64.0];
+
+/// Chooses the ops of `func` anew, in ways that differ in how dear a dispatch is; `given` is the same function as another pass fused it,
+/// and where the search begins. Nothing if there is nothing to choose.
 pub fn choose(
     func: &Func,
     given: &Func,
@@ -66,30 +69,55 @@ pub fn choose(
     symbols: &BTreeMap<Sym, Symbol>,
     groups: &[Group],
     rates: &Rates,
-) -> Option<(Func, Report)> {
+) -> Vec<(Func, Report)> {
     if func.sizes().next().is_some() {
-        return None;
+        return vec![];
     }
+    search(func, given, ranges, symbols, groups, rates).unwrap_or_default()
+}
+
+fn search(
+    func: &Func,
+    given: &Func,
+    ranges: &Ranges,
+    symbols: &BTreeMap<Sym, Symbol>,
+    groups: &[Group],
+    rates: &Rates,
+) -> Option<Vec<(Func, Report)>> {
     let mut g = Graph { egraph: EGraph::new(Classes), tables: Tables::new(), of: BTreeMap::new() };
     g.fill(func)?;
     let mut rules = Rules::new(ranges, groups);
-    g.saturate(func, &mut rules);
+    // First, so that rules go on from there: a class that is full has no room for what comes last.
     let chosen = g.add_given(func, given)?;
+    g.saturate(func, &mut rules);
+    let chosen = g.canonical(chosen);
     let place = Place { ranges, symbols };
-    let (classes, nodes, problem) = g.problem(func, &place, rates);
+    let (classes, nodes, mut problem) = g.problem(func, &place, rates);
     let start: Vec<usize> =
         classes.iter().zip(&nodes).map(|(c, list)| chosen.get(c).and_then(|n| list.iter().position(|m| m == n)).unwrap_or(0)).collect();
-    let best = extract::extract(&problem, &start);
-    let report = Report {
-        classes: classes.len(),
-        nodes: nodes.iter().map(Vec::len).sum(),
-        fired: rules.fired.iter().map(|(group, n)| (group.name(), *n)).collect(),
-        given: extract::cost(&problem, &start),
-        chosen: extract::cost(&problem, &best),
-        changed: best.iter().zip(&start).filter(|(a, b)| a != b).count(),
-        choices: g.choices(&nodes, &problem, &start, &best),
-    };
-    Some((g.rebuild(func, &classes, &nodes, &best), report))
+    let costs = problem.clone();
+    let mut found: Vec<(Vec<usize>, Report)> = vec![];
+    for dearer in DEARER {
+        for (dear, plain) in problem.classes.iter_mut().flatten().zip(costs.classes.iter().flatten()) {
+            // What costs nothing is no dispatch.
+            dear.cost = plain.cost + if plain.cost > 0.0 { (dearer - 1.0) * rates.launch() } else { 0.0 };
+        }
+        let best = extract::extract(&problem, &start);
+        if found.iter().any(|(same, _)| *same == best) {
+            continue;
+        }
+        let report = Report {
+            classes: classes.len(),
+            nodes: nodes.iter().map(Vec::len).sum(),
+            fired: rules.fired.iter().map(|(group, n)| (group.name(), *n)).collect(),
+            given: extract::cost(&costs, &start),
+            chosen: extract::cost(&costs, &best),
+            changed: best.iter().zip(&start).filter(|(a, b)| a != b).count(),
+            choices: g.choices(&nodes, &costs, &start, &best),
+        };
+        found.push((best, report));
+    }
+    Some(found.into_iter().map(|(best, report)| (g.rebuild(func, &classes, &nodes, &best), report)).collect())
 }
 
 /// What a node's cost depends on: its op and type; of each operand the type, whether it is a constant, and which is the same as it.
@@ -196,8 +224,11 @@ impl Graph {
             chosen.insert(id, node);
         }
         self.egraph.rebuild();
-        let canonical = |(id, n): (Id, Node)| (self.egraph.find(id), n.map_children(|c| self.egraph.find(c)));
-        Some(chosen.into_iter().map(canonical).collect())
+        Some(chosen)
+    }
+
+    fn canonical(&self, chosen: BTreeMap<Id, Node>) -> BTreeMap<Id, Node> {
+        chosen.into_iter().map(|(id, n)| (self.egraph.find(id), n.map_children(|c| self.egraph.find(c)))).collect()
     }
 
     /// The classes in order of execution, their nodes, and what each costs.

@@ -33,6 +33,8 @@ groups! {
     /// Products of a block of rows, the stages over each and the products of what they give are one kernel, as in
     /// [`fuse`](crate::fuse): a choice over whole dispatches, made after extraction.
     Attention "attention",
+    /// A product and the product that reads it in its epilogue are one kernel, as in [`fuse`](crate::fuse), likewise.
+    Gate "gate",
     /// Maps that do not depend on each other are one dispatch, as in [`beside`](crate::beside): when all dispatches are formed.
     Beside "beside",
 }

@@ -99,3 +99,23 @@ fn independent_ops_in_another_order_are_chosen_alike() {
     assert_eq!(chosen, first);
     assert_eq!(decisions[0].chosen, given[0].chosen);
 }
+
+/// What is computed over two axes, and appended to what was there before: a cache of rotated keys. The concat reads it in place.
+#[test]
+fn what_counts_two_axes_in_one_is_computed_inside_a_concat() {
+    let cache = r#"graph module "m" {
+  func @main(%0 "past": f32[2, 60, 16], %1 "x": f32[2, 40, 16], %2 "scale": f32[40, 2, 8], %3 "shift": f32[40, 2, 8]) {
+    %4 = reshape %1 : f32[2, 40, 2, 8] loc("halves")
+    %5 = binary {f = mul} %4, %2 : f32[2, 40, 2, 8] loc("scaled")
+    %6 = binary {f = add} %5, %3 : f32[2, 40, 2, 8] loc("shifted")
+    %7 = unary {f = abs} %6 : f32[2, 40, 2, 8] loc("abs")
+    %8 = unary {f = sqrt} %7 : f32[2, 40, 2, 8] loc("root")
+    %9 = reshape %8 : f32[2, 40, 16] loc("whole")
+    %10 = concat {axis = 1} %0, %9 : f32[2, 100, 16] loc("cache")
+    yield %10 "present"
+  }
+}
+"#;
+    let (greedy, chosen, decisions) = both(cache);
+    assert_eq!((greedy, chosen), (2, 1), "{decisions:?}");
+}

@@ -3,6 +3,7 @@
 
 use super::absorb::{compact, divisions, drop_unused_operands, is_view, reshape_index};
 use super::guards::used_inside;
+use super::places::{Place, Places, cut, inverse};
 use super::why::Why;
 use super::{OUTPUT, Work};
 use crate::join::concats;
@@ -35,46 +36,6 @@ fn inlined(w: &Work, k: usize) -> Result<Vec<Reader>, Why> {
         return Err(Why::Costly);
     }
     readers(w, k, &places, movement, scaled(body))
-}
-
-/// Where an axis of a map stands in its result: `coordinate at / step`, below `below` unless it is the outermost there.
-struct Place {
-    at: usize,
-    step: Dim,
-    below: Option<Dim>,
-}
-
-/// Every axis and its place.
-type Places = Vec<(Sym, Option<Place>)>;
-
-impl Place {
-    fn divides(&self) -> bool {
-        !self.step.is(1) || self.below.is_some()
-    }
-    fn of(&self, index: &[Dim], ranges: &Ranges) -> Option<Dim> {
-        let c = ranges.floordiv(index.get(self.at)?, &self.step);
-        Some(self.below.as_ref().map_or_else(|| c.clone(), |n| &c - &(n * &ranges.floordiv(&c, n))))
-    }
-}
-
-/// Where each axis stands (`None` for axes of extent 1), if every element is stored once: `store` is a permutation, or counts several
-/// axes in one coordinate (`4*i + j`).
-fn inverse(axes: &Axes, store: &[Dim]) -> Option<Places> {
-    let mut places: BTreeMap<&Sym, Place> = BTreeMap::new();
-    for (at, d) in store.iter().enumerate() {
-        // From the innermost on, each axis steps over all that stand behind it.
-        let (mut rest, mut step) = (d.clone(), Dim::ONE);
-        while !rest.is(0) {
-            let mut next = axes.iter().filter_map(|(s, n)| rest.linear_in(s).filter(|(c, _)| *c == step).map(|(_, r)| (s, n, r)));
-            let (s, n, left) = next.next_back()?;
-            let outermost = left.is(0);
-            if places.insert(s, Place { at, step: step.clone(), below: (!outermost).then(|| n.clone()) }).is_some() {
-                return None;
-            }
-            (rest, step) = (left, &step * n);
-        }
-    }
-    axes.iter().map(|(s, e)| if e.is(1) { Some((s.clone(), None)) } else { places.remove(s).map(|p| (s.clone(), Some(p))) }).collect()
 }
 
 /// Would what is read at `index` be divided only once a product?
@@ -272,7 +233,7 @@ fn read_undivided(ranges: &Ranges, op: &Operation, v: Value, shapes: &[Vec<Dim>]
         .all(|(_, index)| index_dims(index).is_some_and(|d| divided_outside(places, &op.op, &through(&ranges, &d, shapes))))
 }
 
-fn index_dims(index: &[Index]) -> Option<Vec<Dim>> {
+pub(super) fn index_dims(index: &[Index]) -> Option<Vec<Dim>> {
     index
         .iter()
         .map(|i| match i {
@@ -322,7 +283,9 @@ pub(crate) fn evaluated_at(
 ) -> Option<Operation> {
     let Op::Map { axes, store, body } = &producer.op else { return None };
     let (from, root) = (inverse(axes, store)?, body.root?);
-    if !read_undivided(ranges, reader, value, shapes, &from) {
+    let cut = if let [_] = shapes { cut(reader, value, &from) } else { None };
+    let reader = cut.as_ref().unwrap_or(reader);
+    if cut.is_none() && !read_undivided(ranges, reader, value, shapes, &from) {
         return None;
     }
     let ranges = op_ranges(ranges, &reader.op);
@@ -333,7 +296,8 @@ pub(crate) fn evaluated_at(
     // A contraction keeps its bare product: a constant factor moves behind the sum.
     let factor = scaled_movement(body).filter(|_| is_contraction(&op.op));
     let root = factor.map_or(root, |(x, _)| x);
-    let substitute = |p: &Program| -> Option<Program> {
+    let mut divided = false;
+    let mut substitute = |p: &Program| -> Option<Program> {
         let mut out = Program::new();
         let r = out.import(p, p.root?, &Dim::clone, &mut |out, e| {
             let Expr::Load { operand, index, .. } = e else { return None };
@@ -343,6 +307,8 @@ pub(crate) fn evaluated_at(
             let at = through(&ranges, &index_dims(index)?, shapes);
             let of = |p: &Option<Place>| p.as_ref().and_then(|p| p.of(&at, &ranges)).unwrap_or(Dim::ZERO);
             let map: BTreeMap<Sym, Dim> = from.iter().map(|(s, p)| (s.clone(), of(p))).collect();
+            // A cut is for nothing where it leaves a division.
+            divided |= cut.is_some() && map.values().any(|d| divisions(d) > 0);
             let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| map.get(s).cloned()));
             Some(out.import(body, root, &dims, &mut |out, e| match e {
                 Expr::Load { operand, dtype, index } => {
@@ -365,7 +331,7 @@ pub(crate) fn evaluated_at(
     }
     op.loc = producer.loc.fuse(&op.loc);
     drop_unused_operands(&mut op);
-    Some(op)
+    (!divided).then_some(op)
 }
 
 /// `reader` with what it reads as `view` read from what that is a view of, `value`; shapes: that of `value`, then that of the view.

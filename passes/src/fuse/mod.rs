@@ -6,10 +6,12 @@
 
 mod absorb;
 mod attention;
+mod gate;
 mod gpu;
 mod group;
 mod guards;
 mod inline;
+mod places;
 mod why;
 
 use crate::cost::{Rates, func_time};
@@ -131,7 +133,8 @@ impl Default for Options {
     }
 }
 
-/// A choice counts from half a percent on: predictions are no finer.
+/// A choice counts from half a percent on: predictions are no finer. Of forms that are nearer to each other the one of fewest dispatches
+/// is taken: sizes that are only known at run time are most often small.
 pub const WORTH: f64 = 0.995;
 
 /// What [`Arm::Choose`] decided for one function.
@@ -143,14 +146,19 @@ pub struct Decision {
     /// Predicted nanoseconds of the dispatches, as greedy fusion forms them and as the search does.
     pub greedy: f64,
     pub chosen: f64,
+    /// The dispatches of these.
+    pub dispatches: [usize; 2],
     /// How often two products and what is between them became one kernel.
     pub attention: usize,
+    /// How often a product became part of the one that reads it in its epilogue.
+    pub gates: usize,
 }
 
 impl Decision {
-    /// Was the search's result taken? Differences that the cost model cannot see are not worth another form.
+    /// Was the search's result taken? Differences that the cost model cannot see are not worth another form of as many dispatches.
     pub fn taken(&self) -> bool {
-        self.chosen < self.greedy * WORTH
+        let [greedy, chosen] = self.dispatches;
+        self.chosen < self.greedy * WORTH || chosen < greedy && self.chosen * WORTH <= self.greedy
     }
 }
 
@@ -181,24 +189,40 @@ pub fn fuse_for(module: &mut Module, machine: &Machine, options: &Options) -> Ve
             continue;
         }
         let greedy = time(module, &module.funcs[f]);
-        let mut d = Decision { func: module.funcs[f].name.clone(), search: None, greedy, chosen: greedy, attention: 0 };
-        if let Some((other, search)) = egraph::choose(&func, &merged, &ranges, &symbols, &options.groups, &options.rates) {
-            let formed = form(work(other.clone()), Groups::Rows);
-            d.chosen = time(module, &formed);
-            d.search = Some(search);
+        let count = dispatch_count(&module.funcs[f]);
+        let name = module.funcs[f].name.clone();
+        let mut d = Decision { func: name, search: None, greedy, chosen: greedy, dispatches: [count; 2], attention: 0, gates: 0 };
+        let found = egraph::choose(&func, &merged, &ranges, &symbols, &options.groups, &options.rates);
+        let mut forms: Vec<_> = found
+            .into_iter()
+            .map(|(other, search)| {
+                let formed = form(work(other.clone()), Groups::Rows);
+                (time(module, &formed), dispatch_count(&formed), other, search, formed)
+            })
+            .collect();
+        let least = forms.iter().map(|f| f.0).fold(greedy, f64::min);
+        let far = |time: f64| time * WORTH > least;
+        forms.sort_by(|a, b| far(a.0).cmp(&far(b.0)).then(a.1.cmp(&b.1)).then(a.0.total_cmp(&b.0)));
+        if let Some((time, count, other, search, formed)) = forms.into_iter().next() {
+            (d.chosen, d.dispatches[1], d.search) = (time, count, Some(search));
             if d.taken() {
                 merged = other;
                 module.funcs[f] = formed;
             }
         }
-        if options.groups.contains(&Group::Attention) {
-            let formed = form(work(merged), Groups::Attention);
-            // Each joins three dispatches. Scores that stay in scratch also need no place in the arena: no loss is enough.
-            let joined = dispatch_count(&module.funcs[f]).saturating_sub(dispatch_count(&formed)) / 2;
-            if joined > 0 && time(module, &formed) <= time(module, &module.funcs[f]) {
-                d.attention = joined;
-                module.funcs[f] = formed;
+        let mut on = vec![];
+        for join in [Group::Attention, Group::Gate].into_iter().filter(|g| options.groups.contains(g)) {
+            on.push(join);
+            let formed = form(work(merged.clone()), Groups::Products(&on));
+            // What stays in scratch also needs no place in the arena: no loss is enough.
+            let fewer = dispatch_count(&module.funcs[f]).saturating_sub(dispatch_count(&formed));
+            if fewer == 0 || time(module, &formed) > time(module, &module.funcs[f]) {
+                on.pop();
+                continue;
             }
+            module.funcs[f] = formed;
+            // Attention joins three dispatches.
+            if join == Group::Attention { d.attention = fewer / 2 } else { d.gates = fewer }
         }
         decisions.push(d);
     }
@@ -211,16 +235,16 @@ pub fn fuse(module: &mut Module) {
 }
 
 /// What becomes one dispatch of ops that were merged before.
-enum Groups {
+enum Groups<'a> {
     /// Every op.
     Alone,
     /// Stages that share rows.
     Rows,
-    /// These, and the products before and after them.
-    Attention,
+    /// These, and where they are switched on the products before and after them, and products that others read in their epilogues.
+    Products(&'a [Group]),
 }
 
-fn form(mut w: Work, how: Groups) -> Func {
+fn form(mut w: Work, how: Groups<'_>) -> Func {
     gpu::limit_operands(&mut w);
     if !w.counts.is_empty() {
         w.count_users();
@@ -228,7 +252,16 @@ fn form(mut w: Work, how: Groups) -> Func {
     let groups = match how {
         Groups::Alone => group::alone(&w),
         Groups::Rows => group::group(&w),
-        Groups::Attention => w.join_attention(group::group(&w)),
+        Groups::Products(on) => {
+            let mut groups = group::group(&w);
+            if on.contains(&Group::Attention) {
+                groups = w.join_attention(groups);
+            }
+            if on.contains(&Group::Gate) {
+                groups = w.join_gates(groups);
+            }
+            groups
+        }
     };
     wrap(w, &groups)
 }

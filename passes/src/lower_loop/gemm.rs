@@ -7,16 +7,18 @@
 //!     acc = sum over k of splat(lhs[row, k]) * rhs[k, columns]
 //!     result = epilogue(acc)
 //! ```
+//!
+//! Of two products the first's tile goes to scratch, where the second's epilogue reads it.
 
 use super::emit::Emit;
 use super::expr::{ExprEmit, Val, store};
-use super::flat::{FlatOp, flatten, unflatten};
+use super::flat::{FlatOp, Source, flatten, unflatten};
 use super::lanes::Lanes;
 use super::{Region, define_axes, grid_sym, stage};
 use crate::schedule::contraction::{Contraction, contraction, depth_stride, drop_ones, extent, flat_groups};
 use odc_ir::core::{Binary, DType, Dim, Range, Ranges, Scalar, Sym, Value};
 use odc_ir::loops::{LoopKind, LoopType, Op};
-use odc_ir::tensor::{Access, Axes, Operation, Program};
+use odc_ir::tensor::{Access, Axes, Expr, Index, Operation, Program};
 use std::collections::BTreeMap;
 
 const LANES: i64 = 4;
@@ -34,6 +36,10 @@ pub(super) struct Gemm {
     pub rows: Dim,
     pub columns: Dim,
     pub depth: Dim,
+    /// A product of the same tiles whose tile is computed before this one's.
+    first: Option<Box<Gemm>>,
+    /// The value of which a tile lies in scratch: the first's result.
+    in_tile: Option<Value>,
     row_tile: Sym,
     column_tile: Sym,
     k: Sym,
@@ -59,14 +65,36 @@ pub(super) struct Memory {
     spill: Value,
 }
 
-pub(super) fn lower(e: &mut Emit, region: &Region<'_>) -> Option<Dim> {
-    let [op] = region.block.ops.as_slice() else { return None };
+pub(super) fn lower(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
     let s = region.schedule;
     let ([mr, nr], [mc, nc]) = (<[i64; 2]>::try_from(s.tile.clone()).ok()?, <[i64; 2]>::try_from(s.block.clone()).ok()?);
-    let c = contraction(op, &|v| region.types(v), &e.ranges)?;
-    let flat = flatten(op, &|v| region.types(v), &e.ranges.clone(), &[], 0)?;
-    let g = Gemm::new(e, region, op, (c, flat), [mr, nr])?;
+    let (op, before) = region.block.ops.split_last()?;
+    let in_tile = match before {
+        [] => None,
+        [first] => first.result(),
+        _ => return None,
+    };
+    if let Some(v) = in_tile {
+        let tile = e.scratch(DType::F32, &Dim::from(mr * nr));
+        region.pointers.push((v, tile));
+    }
+    let region: &Region<'_> = region;
+    let product = |e: &mut Emit, op: &Operation| {
+        let c = contraction(op, &|v| region.types(v), &e.ranges)?;
+        let flat = flatten(op, &|v| region.types(v), &e.ranges.clone(), &[], 0)?;
+        Some(Gemm { in_tile, ..Gemm::new(e, region, op, (c, flat), [mr, nr])? })
+    };
+    let first = before.first().map(|op| product(e, op).map(Box::new));
+    if first.as_ref().is_some_and(Option::is_none) {
+        return None;
+    }
+    let g = Gemm { first: first.flatten(), ..product(e, op)? };
     let staged = s.access.get(1) == Some(&Access::Staged) || g.c.rhs.dtype != DType::F32;
+    // Both read their right sides in place, in whole tiles.
+    let plain = |g: &Gemm| !staged && g.c.rhs.dtype == DType::F32 && g.padded_columns(&e.ranges);
+    if g.first.as_ref().is_some_and(|first| !plain(first) || !plain(&g)) {
+        return None;
+    }
     g.emit(e, mc / mr, nc / nr, staged)
 }
 
@@ -97,6 +125,8 @@ impl Gemm {
             rows,
             columns,
             depth,
+            first: None,
+            in_tile: None,
             row_tile: Sym::new("$mt"),
             column_tile: Sym::new("$nt"),
             k: Sym::new("$k"),
@@ -250,6 +280,9 @@ impl Gemm {
 
     /// One register tile.
     fn tile(&self, e: &mut Emit, rhs: Rhs, base: &Dim, spill: Value) {
+        if let Some(first) = &self.first {
+            first.tile(e, rhs, base, spill);
+        }
         let groups = self.nr / LANES;
         let vty = LoopType::Vector(DType::F32, LANES as u32);
         let zero = e.constant(Scalar::Float(0.0), vty);
@@ -409,11 +442,34 @@ impl Gemm {
         map.extend(unflatten(&self.c.n, column).0);
         let ranges = e.ranges.clone();
         let dims = |d: &Dim| ranges.simplify(&d.subst(&|s| map.get(s).cloned()));
-        let program: Program = self.op.epilogue.map_dims(&dims);
+        let (program, to) = match self.in_tile {
+            None => (self.op.epilogue.map_dims(&dims), dims(&self.op.store)),
+            Some(v) => {
+                let at = (row - self.row(0)) * self.nr + (column - self.column_at(0));
+                let to = if self.op.result == v { at.clone() } else { dims(&self.op.store) };
+                (self.reading_tile(v, &at, &dims), to)
+            }
+        };
         let mut x = ExprEmit::new(&program, &self.op.sources, &self.pointers, lanes, Some(acc));
         if let Some(v) = x.root(e) {
-            store(e, self.result, &dims(&self.op.store), &v, &x);
+            store(e, self.result, &to, &v, &x);
         }
+    }
+
+    /// The epilogue with its loads of `v` at `at` of the tile in scratch.
+    fn reading_tile(&self, v: Value, at: &Dim, dims: &dyn Fn(&Dim) -> Dim) -> Program {
+        let Some(root) = self.op.epilogue.root else { return Program::new() };
+        // The second half of the sources are those with flat offsets.
+        let flat = |s: &Source| s.flat && s.value == v;
+        let tile = self.op.sources.iter().position(flat).and_then(|k| u32::try_from(k).ok());
+        let mut q = Program::new();
+        let root = q.import(&self.op.epilogue, root, dims, &mut |q, e| match (e, tile) {
+            (Expr::Load { operand, dtype, .. }, Some(tile)) if self.op.sources.get(*operand as usize).is_some_and(|s| s.value == v) => {
+                Some(q.push(Expr::Load { operand: tile, dtype: *dtype, index: vec![Index::Dim(at.clone())] }))
+            }
+            _ => None,
+        });
+        q.returning(root)
     }
 }
 

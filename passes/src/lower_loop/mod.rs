@@ -117,7 +117,7 @@ fn lower_dispatch(
         Template::Loops if block.ops.iter().any(|o| matches!(o.op, Op::Scatter { .. })) => scatter::lower(&mut e, &region),
         Template::Loops => nest::lower(&mut e, &mut region),
         Template::Beside => beside::lower(&mut e, &region),
-        Template::Gemm => gemm::lower(&mut e, &region),
+        Template::Gemm => gemm::lower(&mut e, &mut region),
         Template::Attention => attention::lower(&mut e, &mut region),
         // Only chosen for GPUs.
         Template::Rows | Template::Gemv => None,

@@ -3,6 +3,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod contraction;
+pub(crate) mod gate;
 pub(crate) mod gpu;
 mod pack;
 
@@ -66,6 +67,8 @@ fn schedule_cpu(module: &mut Module, keep: Keep<'_>) {
     let symbols = module.symbols.clone();
     let mut funcs = std::mem::take(&mut module.funcs);
     for func in &mut funcs {
+        // A schedule counts the ops of its region.
+        func.remove_dead();
         let mut at = 0;
         while at < func.body.ops.len() {
             if matches!(func.body.ops[at].op, Op::Dispatch { .. }) {
@@ -95,7 +98,7 @@ fn choose(func: &Func, at: usize, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbo
     let Some(block) = func.body.ops[at].regions.first() else { return Schedule::loops(0, 1) };
     if let [op] = block.ops.as_slice() {
         if let Some(c) = contraction(op, &types, ranges)
-            && let Some(s) = gemm(&c, &|operand| pack::constant_operand(func, at, operand).is_some(), ranges, symbols)
+            && let Some(s) = gemm(&c, &|operand| pack::constant_operand(func, at, 0, operand).is_some(), ranges, symbols)
         {
             return s;
         }
@@ -107,16 +110,15 @@ fn choose(func: &Func, at: usize, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbo
     let leaves = |v: Value| block.yields.contains(&v);
     let one = attention::attention(&block.ops, &leaves, &types, ranges);
     let one = one.and_then(|a| attention::schedule(&a, ranges, symbols));
-    one.or_else(|| beside(&block.ops, &types, ranges, symbols)).unwrap_or_else(|| rows(&block.ops, symbols))
+    let gated = || {
+        let constant = |nth: usize, operand: u32| pack::constant_operand(func, at, nth, operand).is_some();
+        gate::schedule(&gate::gate(&block.ops, &leaves, &types, ranges)?, &constant, ranges, symbols)
+    };
+    one.or_else(gated).or_else(|| beside(&block.ops, &types, ranges, symbols)).unwrap_or_else(|| rows(&block.ops, symbols))
 }
 
 /// Maps of which none reads another: each as if it were alone. The grain is that of the average item.
-fn beside(
-    ops: &[Operation],
-    types: &dyn Fn(Value) -> TensorType,
-    ranges: &Ranges,
-    symbols: &BTreeMap<Sym, Symbol>,
-) -> Option<Schedule> {
+fn beside(ops: &[Operation], types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>) -> Option<Schedule> {
     let inside = |v: &Value| ops.iter().any(|o| o.results.contains(v));
     if ops.iter().any(|o| !matches!(o.op, Op::Map { .. }) || o.operands.iter().any(inside)) {
         return None;

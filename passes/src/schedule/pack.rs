@@ -4,14 +4,14 @@
 use super::Keep;
 use super::contraction::{Contraction, contraction, extent};
 use crate::lower_loop::flat::flat_index;
-use odc_ir::core::{Const, ConstId, Dim, Loc, Ranges, TensorType};
+use odc_ir::core::{Const, ConstId, Dim, Loc, Ranges, TensorType, Value};
 use odc_ir::tensor::{Access, Axes, Expr, Func, Index, Module, Op, Operation, Program, Schedule};
 
-/// The constant that operand `operand` of the one op in the dispatch at `at` reads.
-pub(super) fn constant_operand(func: &Func, at: usize, operand: u32) -> Option<ConstId> {
+/// The constant that operand `operand` of op `nth` in the dispatch at `at` reads.
+pub(super) fn constant_operand(func: &Func, at: usize, nth: usize, operand: u32) -> Option<ConstId> {
     let dispatch = func.body.ops.get(at)?;
     let region = dispatch.regions.first()?;
-    let inner = *region.ops.first()?.operands.get(operand as usize)?;
+    let inner = *region.ops.get(nth)?.operands.get(operand as usize)?;
     let k = region.args.iter().position(|a| *a == inner)?;
     let outer = *dispatch.operands.get(k)?;
     func.body.ops.iter().find_map(|o| match &o.op {
@@ -52,13 +52,13 @@ pub(super) fn packable(c: &Contraction, left: bool) -> bool {
     walk(c, left).is_some()
 }
 
-/// Packs what `schedule` wants packed in the dispatch at `at`; gives how many ops were inserted before it.
+/// Packs what `schedule` wants packed in the dispatch at `at`, both sides of one product after the other; gives how many ops were inserted before it.
 pub(super) fn pack(module: &mut Module, func: &mut Func, at: usize, schedule: &Schedule, ranges: &Ranges, keep: Keep<'_>) -> usize {
     let mut inserted = 0;
-    for left in [true, false] {
-        let side = usize::from(!left);
-        if schedule.access.get(side) == Some(&Access::Packed)
-            && pack_side(module, func, at + inserted, schedule.tile[side], left, ranges, keep).is_some()
+    for (k, access) in schedule.access.iter().enumerate() {
+        let (nth, side) = (k / 2, k % 2);
+        if *access == Access::Packed
+            && pack_side(module, func, (at + inserted, nth), schedule.tile[side], side == 0, ranges, keep).is_some()
         {
             inserted += 1;
         }
@@ -66,13 +66,21 @@ pub(super) fn pack(module: &mut Module, func: &mut Func, at: usize, schedule: &S
     inserted
 }
 
-fn pack_side(module: &mut Module, func: &mut Func, at: usize, tile: i64, left: bool, ranges: &Ranges, keep: Keep<'_>) -> Option<()> {
+fn pack_side(
+    module: &mut Module,
+    func: &mut Func,
+    (at, nth): (usize, usize),
+    tile: i64,
+    left: bool,
+    ranges: &Ranges,
+    keep: Keep<'_>,
+) -> Option<()> {
     let types = |v| func.ty(v).clone();
-    let op = func.body.ops.get(at)?.regions.first()?.ops.first()?.clone();
+    let op = func.body.ops.get(at)?.regions.first()?.ops.get(nth)?.clone();
     let c = contraction(&op, &types, ranges)?;
     let side = if left { c.lhs.clone() } else { c.rhs.clone() };
     let tiled = if left { c.m.clone() } else { c.n.clone() };
-    let source = module.constant(constant_operand(func, at, side.operand)?)?.clone();
+    let source = module.constant(constant_operand(func, at, nth, side.operand)?)?.clone();
     let packed = pack_bytes(&source, &walk(&c, left)?, tile, keep)?;
     let used: Axes = c.batch.iter().filter(|(s, _)| side.offset.uses(s)).cloned().collect();
     let column = flat_index(&tiled);
@@ -90,15 +98,15 @@ fn pack_side(module: &mut Module, func: &mut Func, at: usize, tile: i64, left: b
     dispatch.operands.push(outer);
     let region = dispatch.regions.first_mut()?;
     region.args.push(inner);
-    let op = region.ops.first_mut()?;
+    let op = region.ops.get_mut(nth)?;
     op.operands.push(inner);
     let fresh = op.operands.len() as u32 - 1;
     if let Op::Reduce { body, .. } = &mut op.op {
         *body = redirect(body, side.operand, fresh, &index)?;
     }
     crate::fuse::tidy_operands(op);
-    // Arguments that the op no longer reads leave the dispatch.
-    let used = op.operands.clone();
+    // Arguments that no op reads any more leave the dispatch.
+    let used: Vec<Value> = region.ops.iter().flat_map(|o| &o.operands).copied().collect();
     let keep: Vec<bool> = region.args.iter().map(|a| used.contains(a)).collect();
     let mut k = keep.iter();
     region.args.retain(|_| *k.next().unwrap_or(&true));
