@@ -2,7 +2,7 @@
 //! fastest that keeps it.
 
 use crate::passes;
-use crate::pipeline::{CompileError, OptLevel, Options, Stage, bug, sound};
+use crate::pipeline::{CompileError, OptLevel, Options, Stage, Weights, bug, sound};
 use crate::problem::Problem;
 use crate::progress::Report;
 use odc_ir::program::Program;
@@ -14,6 +14,12 @@ use odc_passes::{Machine, join, lower_tensor, merge, plan};
 
 /// How much dearer bytes are made for the search to find forms with fewer of them: about as dear as an exponential, and dearer.
 const DEARER: [f64; 2] = [8.0, 64.0];
+
+/// How much larger than with greedy fusion the arena may be for less time, whatever that is worth.
+const LARGER: f64 = 1.02;
+
+/// The first form of a graph whose products were not merged.
+const GIVEN: &str = "chosen by time";
 
 /// A graph lowered to tensor ops, and these formed into dispatches.
 pub struct Formed {
@@ -51,7 +57,12 @@ impl Formed {
     fn arena_bytes(&self) -> i64 {
         let mut m = self.dispatches.clone();
         join::best(&mut m);
-        plan::peak(&m).unwrap_or(i64::MAX)
+        plan::planned(&m).unwrap_or(i64::MAX)
+    }
+
+    /// Is nothing formed otherwise than greedily, but for the products that became one?
+    fn is_greedy(&self) -> bool {
+        !self.decisions.iter().any(fuse::Decision::taken)
     }
 }
 
@@ -63,7 +74,9 @@ pub fn best(
     report: Report<'_>,
 ) -> Result<(Formed, Vec<Candidate>), CompileError> {
     let arm = if options.level < OptLevel::O2 { options.fusion.arm.min(Arm::Greedy) } else { options.fusion.arm };
-    let fusion = fuse::Options { arm, ..options.fusion.clone() };
+    let mut fusion = fuse::Options { arm, ..options.fusion.clone() };
+    // Only packed weights are read by two products in one kernel, and half floats are widened instead.
+    fusion.groups.retain(|g| *g != Group::Gate || options.weights != Weights::F16);
     if *machine != Machine::Cpu || arm != Arm::Choose {
         return Ok((Formed::new(graph, machine, &fusion, report)?, vec![]));
     }
@@ -73,12 +86,26 @@ pub fn best(
     let merged = fusion.groups.contains(&Group::Merge).then(|| merged(graph.clone())).transpose()?.filter(|(_, products)| *products > 0);
     let graphs: Vec<_> = merged.iter().map(|(g, _)| (g, ", products merged")).chain([(graph, "")]).collect();
     for (graph, how) in &graphs {
-        forms.push((format!("chosen by time{how}"), Formed::new(graph, machine, &fusion, report)?));
+        forms.push((format!("{GIVEN}{how}"), Formed::new(graph, machine, &fusion, report)?));
     }
     let Some(budget) = options.mem_budget else {
         forms.sort_by(|(_, a), (_, b)| a.time(rates).total_cmp(&b.time(rates)));
-        let best = forms.into_iter().next().map(|(_, form)| form);
-        return Ok((best.ok_or_else(nothing)?, vec![]));
+        // What is as it was given needs no comparison.
+        if forms.first().is_some_and(|(how, form)| how == GIVEN && form.is_greedy()) {
+            return Ok((forms.swap_remove(0).1, vec![]));
+        }
+        let greedy = fuse::Options { arm: Arm::Greedy, ..fusion.clone() };
+        let greedy = Formed::new(graph, machine, &greedy, report)?;
+        let of_greedy = (greedy.time(rates), greedy.arena_bytes());
+        let pays = |form: &Formed| pays((form.time(rates), form.arena_bytes()), of_greedy);
+        if let Some(best) = forms.into_iter().map(|(_, form)| form).find(&pays) {
+            return Ok((best, vec![]));
+        }
+        // What greedy fusion formed, with products that became one.
+        let rules = [Group::Views, Group::Epilogue, Group::Prologue, Group::Recompute];
+        let given = fuse::Options { groups: fusion.groups.iter().copied().filter(|g| !rules.contains(g)).collect(), ..fusion };
+        let given = Formed::new(graph, machine, &given, report)?;
+        return Ok((if pays(&given) { given } else { greedy }, vec![]));
     };
     for (graph, how) in &graphs {
         for dearer in DEARER {
@@ -102,6 +129,12 @@ pub fn best(
         return Err(nothing());
     }
     Ok((forms.swap_remove(0), weighed))
+}
+
+/// Is a form of this time and arena better than that one? A larger arena must pay for itself with as much less time.
+fn pays((time, bytes): (f64, i64), (than_time, than_bytes): (f64, i64)) -> bool {
+    let more = bytes as f64 / (than_bytes as f64).max(1.0);
+    more <= LARGER || time * more <= than_time
 }
 
 fn nothing() -> CompileError {
@@ -136,6 +169,7 @@ pub fn merged(mut graph: graph::Module) -> Result<(graph::Module, usize), Compil
 
 #[cfg(test)]
 mod tests {
+    use super::pays;
     use crate::{Options, compile_graph};
     use odc_ir::core::{no_blobs, parse_module};
     use odc_ir::graph;
@@ -154,6 +188,27 @@ mod tests {
   }
 }
 "#;
+
+    #[test]
+    fn a_larger_arena_must_pay_for_itself() {
+        let greedy = (100.0, 1000);
+        assert!(pays((100.0, 1000), greedy) && pays((99.9, 1019), greedy) && pays((25.0, 1170), greedy));
+        assert!(!pays((99.9, 1030), greedy) && !pays((95.0, 1100), greedy));
+    }
+
+    /// The arena that forms are compared by is the one that the program gets, with symbols and without.
+    #[test]
+    fn forms_are_compared_by_their_real_arenas() {
+        let open = KEPT.replace("  func @main", "  dim n in 1.. from \"x\" 0\n  func @main").replace("f32[256, 1]", "f32[n, 1]");
+        let open = open.replace("f32[256, 256] loc", "f32[n, 256] loc");
+        for text in [KEPT, &open] {
+            let graph: graph::Module = parse_module(text, &no_blobs).unwrap();
+            let compiled = compile_graph(graph, &Options::default()).unwrap();
+            let build = compiled.builds().next().unwrap();
+            let found = odc_passes::plan::report(&build.program).unwrap();
+            assert_eq!(odc_passes::plan::planned(&build.dispatches).unwrap(), found.arena_bytes, "{text}");
+        }
+    }
 
     #[test]
     fn a_budget_changes_the_choice() {

@@ -16,7 +16,7 @@ mod split;
 mod stack;
 mod values;
 
-pub use peak::peak;
+pub use peak::{peak, planned};
 pub use report::{LiveBuffer, MemoryReport, report, report_at};
 pub use split::{SplitError, split_large};
 
