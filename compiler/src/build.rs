@@ -52,18 +52,18 @@ impl Build {
                 }
                 candidates::best(&candidates::merged(graph)?.0, &machine, options, report)?
             }
-            Machine::Cpu | Machine::Gpu(_) => candidates::best(graph, &machine, options, report)?,
+            Machine::Cpu(_) | Machine::Gpu(_) => candidates::best(graph, &machine, options, report)?,
         };
         let Formed { tensor, mut dispatches, decisions } = formed;
         let compressed = (options.weights == Weights::F16).then(|| compress::compress(&mut dispatches));
-        if level > OptLevel::O0 && machine == Machine::Cpu {
+        if level > OptLevel::O0 && machine.cpu().is_some() {
             join::best(&mut dispatches);
         }
-        let chosen = level > OptLevel::O1 && options.fusion.arm == Arm::Choose && machine == Machine::Cpu;
+        let chosen = level > OptLevel::O1 && options.fusion.arm == Arm::Choose && machine.cpu().is_some();
         let wanted = chosen && options.fusion.groups.contains(&Group::Beside);
         let beside = if wanted { beside::best(&mut dispatches) } else { 0 };
         // A GPU's schedule is how a dispatch becomes workgroups at all, not only how fast it is.
-        if level > OptLevel::O0 || machine != Machine::Cpu {
+        if level > OptLevel::O0 || machine.cpu().is_none() {
             report("scheduling and packing weights", 0, 0);
             let spill = Spill::default();
             schedule::schedule_for(&mut dispatches, &machine, &|bytes| spill.keep(bytes));
@@ -105,7 +105,7 @@ pub(crate) fn program(dispatches: &tensor::Module, machine: &Machine, report: Re
     let failed = |e: lower_loop::LowerError| CompileError::one(Problem::new("ODC0310", &e).at(&e.loc));
     let mut kernels = lower_loop::lower_for(dispatches, machine).map_err(failed)?;
     match machine {
-        Machine::Cpu => {
+        Machine::Cpu(_) => {
             kernels.iter_mut().for_each(|k| expand::expand(&mut k.func));
             report("planning memory", 0, 0);
             plan::plan(dispatches, kernels).map_err(unplanned)

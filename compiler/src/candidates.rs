@@ -10,7 +10,7 @@ use odc_ir::{graph, tensor};
 use odc_passes::cost::{self, Count, Rates};
 use odc_passes::egraph::Group;
 use odc_passes::fuse::{self, Arm};
-use odc_passes::{Machine, join, lower_tensor, merge, plan};
+use odc_passes::{Cpu, Machine, join, lower_tensor, merge, plan};
 
 /// How much dearer bytes are made for the search to find forms with fewer of them: about as dear as an exponential, and dearer.
 const DEARER: [f64; 2] = [8.0, 64.0];
@@ -50,8 +50,8 @@ impl Formed {
     }
 
     /// Predicted nanoseconds of all functions.
-    fn time(&self, rates: &Rates) -> f64 {
-        self.dispatches.funcs.iter().map(|f| cost::func_time(&self.dispatches, f, rates)).sum()
+    fn time(&self, cpu: Cpu, rates: &Rates) -> f64 {
+        self.dispatches.funcs.iter().map(|f| cost::func_time(&self.dispatches, f, cpu, rates)).sum()
     }
 
     fn arena_bytes(&self) -> i64 {
@@ -77,9 +77,9 @@ pub fn best(
     let mut fusion = fuse::Options { arm, ..options.fusion.clone() };
     // Only packed weights are read by two products in one kernel, and half floats are widened instead.
     fusion.groups.retain(|g| *g != Group::Gate || options.weights != Weights::F16);
-    if *machine != Machine::Cpu || arm != Arm::Choose {
+    let Some(cpu) = machine.cpu().filter(|_| arm == Arm::Choose) else {
         return Ok((Formed::new(graph, machine, &fusion, report)?, vec![]));
-    }
+    };
     let rates = &options.fusion.rates;
     let mut forms = vec![];
     // Where nothing else decides the first is taken. Fewer products: less code, and fewer times that threads wait for each other.
@@ -89,15 +89,15 @@ pub fn best(
         forms.push((format!("{GIVEN}{how}"), Formed::new(graph, machine, &fusion, report)?));
     }
     let Some(budget) = options.mem_budget else {
-        forms.sort_by(|(_, a), (_, b)| a.time(rates).total_cmp(&b.time(rates)));
+        forms.sort_by(|(_, a), (_, b)| a.time(cpu, rates).total_cmp(&b.time(cpu, rates)));
         // What is as it was given needs no comparison.
         if forms.first().is_some_and(|(how, form)| how == GIVEN && form.is_greedy()) {
             return Ok((forms.swap_remove(0).1, vec![]));
         }
         let greedy = fuse::Options { arm: Arm::Greedy, ..fusion.clone() };
         let greedy = Formed::new(graph, machine, &greedy, report)?;
-        let of_greedy = (greedy.time(rates), greedy.arena_bytes());
-        let pays = |form: &Formed| pays((form.time(rates), form.arena_bytes()), of_greedy);
+        let of_greedy = (greedy.time(cpu, rates), greedy.arena_bytes());
+        let pays = |form: &Formed| pays((form.time(cpu, rates), form.arena_bytes()), of_greedy);
         if let Some(best) = forms.into_iter().map(|(_, form)| form).find(&pays) {
             return Ok((best, vec![]));
         }
@@ -118,7 +118,7 @@ pub fn best(
     let greedy = fuse::Options { arm: Arm::Greedy, ..fusion };
     forms.push(("greedy".into(), Formed::new(graph, machine, &greedy, report)?));
     let priced = |(how, form): (String, Formed)| {
-        let candidate = Candidate { how, nanoseconds: form.time(rates), arena_bytes: form.arena_bytes() };
+        let candidate = Candidate { how, nanoseconds: form.time(cpu, rates), arena_bytes: form.arena_bytes() };
         (candidate, form)
     };
     let mut forms: Vec<_> = forms.into_iter().map(priced).collect();

@@ -5,7 +5,7 @@ use crate::problem::Problem;
 use crate::progress::Report;
 use crate::show;
 use crate::target::AnyTarget;
-use odc_backend::{Backend, BackendError, GpuBackend, GpuCode, GpuKernel, GpuTarget, KernelCode, Language, TextKind};
+use odc_backend::{Backend, BackendError, Codegen, GpuBackend, GpuCode, GpuKernel, GpuTarget, KernelCode, Language, Target, TextKind};
 use odc_ir::core::Dim;
 use odc_ir::program::{Command, Program};
 use odc_spirv::Spirv;
@@ -13,11 +13,17 @@ use odc_wgsl::Wgsl;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What makes code for CPUs: LLVM where odc was built with it.
-#[cfg(feature = "llvm")]
-const CPU: odc_llvm::Llvm = odc_llvm::Llvm;
-#[cfg(not(feature = "llvm"))]
-const CPU: odc_cranelift::Cranelift = odc_cranelift::Cranelift;
+/// What makes code for a CPU.
+fn cpu(target: &Target) -> &'static (dyn Backend + Sync) {
+    match target.codegen {
+        #[cfg(feature = "llvm")]
+        Codegen::Llvm => &odc_llvm::Llvm,
+        // No such target is made without the feature.
+        #[cfg(not(feature = "llvm"))]
+        Codegen::Llvm => &odc_cranelift::Cranelift,
+        Codegen::Cranelift => &odc_cranelift::Cranelift,
+    }
+}
 
 /// All kernels of a program for one target, in order.
 #[derive(Debug)]
@@ -40,7 +46,7 @@ pub struct KernelText {
 pub fn compile(program: &Program, target: &AnyTarget, threads: usize, report: Report<'_>) -> Result<Codes, Vec<Problem>> {
     match target {
         AnyTarget::Cpu(t) => in_parallel(program, threads, report, |k| match program.kernels.get(k) {
-            Some(kernel) => CPU.compile(kernel, t),
+            Some(kernel) => cpu(t).compile(kernel, t),
             None => Err(no_kernel(k)),
         })
         .map(Codes::Cpu),
@@ -202,7 +208,7 @@ fn texts_of(program: &Program, k: usize, target: &AnyTarget) -> Result<Vec<Kerne
     match target {
         AnyTarget::Cpu(t) => {
             let f = program.kernels.get(k).ok_or_else(|| no_kernel(k))?;
-            let of = |kind| CPU.text(f, t, kind);
+            let of = |kind| cpu(t).text(f, t, kind);
             Ok(vec![text("clif", &f.name, of(TextKind::Clif)?), text("asm", &f.name, of(TextKind::Asm)?)])
         }
         AnyTarget::Gpu(t) => {

@@ -133,7 +133,7 @@ pub const CHOICE_PASSES: &[Pass] = &[
     Pass {
         name: "choose",
         about: "structured ops into the dispatches that cost least together",
-        run: Run::Tensor(|m| drop(fuse::fuse_for(m, &Machine::Cpu, &Default::default()))),
+        run: Run::Tensor(|m| drop(fuse::fuse_for(m, &Machine::CPU, &Default::default()))),
     },
     Pass { name: "beside", about: "maps that do not depend on each other as one dispatch", run: Run::Tensor(|m| _ = beside::best(m)) },
     SCHEDULE,
@@ -168,7 +168,7 @@ pub const GPU_PASSES: &[Pass] = &[
 
 /// What every WebGPU device is.
 fn gpu() -> Machine {
-    AnyTarget::parse("wgsl").map_or(Machine::Cpu, |t| t.machine())
+    AnyTarget::parse("wgsl").map_or(Machine::CPU, |t| t.machine())
 }
 
 /// Passes leave gaps in the numbers of values, and text has none.

@@ -1,8 +1,11 @@
 //! What odc compiles for: CPUs by instruction set, GPUs by language, features and limits.
 
-use odc_backend::{Arch, Feature, GpuFeature, GpuLimits, GpuTarget, Language, Target, TargetError};
-use odc_passes::{Coop, Gpu, Machine};
+use odc_backend::{Arch, Codegen, Feature, GpuFeature, GpuLimits, GpuTarget, Language, Target, TargetError};
+use odc_passes::{Coop, Cpu, Gpu, Machine};
 use serde::Serialize;
+
+/// What makes code for CPUs where nothing else is asked for: LLVM, where odc was built with it.
+pub const CODEGEN: Codegen = if cfg!(feature = "llvm") { Codegen::Llvm } else { Codegen::Cranelift };
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(untagged)]
@@ -16,13 +19,14 @@ impl AnyTarget {
     pub fn parse(name: &str) -> Result<AnyTarget, TargetError> {
         match GpuTarget::parse(name) {
             Some(gpu) => gpu.map(AnyTarget::Gpu),
-            None => Target::parse(name).map(AnyTarget::Cpu),
+            None => Target::parse_for(name, CODEGEN).map(AnyTarget::Cpu),
         }
     }
 
     /// Names that `parse` takes, the features of GPUs one at a time.
     pub fn names() -> Vec<String> {
-        let mut names: Vec<String> = Target::NAMES.iter().map(|n| n.to_string()).collect();
+        let llvm = if CODEGEN == Codegen::Llvm { Target::LLVM_NAMES } else { &[] };
+        let mut names: Vec<String> = Target::NAMES.iter().chain(llvm).map(|n| n.to_string()).collect();
         for l in Language::ALL {
             names.push(l.name().into());
             names.extend(l.features().iter().map(|f| format!("{}:{}", l.name(), f.name())));
@@ -44,10 +48,18 @@ impl AnyTarget {
         }
     }
 
+    /// How many features it asks of a device.
+    fn features(&self) -> usize {
+        match self {
+            AnyTarget::Cpu(t) => t.features.len(),
+            AnyTarget::Gpu(t) => t.features.len(),
+        }
+    }
+
     /// What passes must know of it; targets with the same machine share one program.
     pub fn machine(&self) -> Machine {
         match self {
-            AnyTarget::Cpu(_) => Machine::Cpu,
+            AnyTarget::Cpu(t) => Machine::Cpu(Cpu { lanes: t.vector_bits / 32, registers: t.vector_registers }),
             AnyTarget::Gpu(t) => {
                 let GpuLimits { storage_buffers, binding_bytes, invocations, workgroup_bytes, coop } = t.limits;
                 let (f16, subgroups, dot) = (t.has(GpuFeature::F16), t.has(GpuFeature::Subgroups), t.has(GpuFeature::Dot));
@@ -92,6 +104,6 @@ pub(crate) fn ordered(targets: &[AnyTarget]) -> Vec<AnyTarget> {
     let language = |t: &AnyTarget| t.gpu().map(|g| g.language);
     let rank = |t: &AnyTarget| once.iter().position(|o| language(o) == language(t));
     let mut all = once.clone();
-    all.sort_by_key(|t| (rank(t), std::cmp::Reverse(t.gpu().map_or(0, |g| g.features.len()))));
+    all.sort_by_key(|t| (rank(t), std::cmp::Reverse(t.features())));
     all
 }

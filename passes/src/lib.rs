@@ -18,4 +18,4 @@ pub mod plan;
 pub mod schedule;
 pub mod unroll;
 
-pub use machine::{Coop, Gpu, Machine};
+pub use machine::{Coop, Cpu, Gpu, Machine};

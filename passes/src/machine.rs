@@ -6,9 +6,22 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Machine {
     /// Threads over a grid, one thread an item, private scratch.
-    Cpu,
+    Cpu(Cpu),
     /// Workgroups over a grid, invocations in a workgroup, memory that a workgroup shares.
     Gpu(Gpu),
+}
+
+/// The vectors of a core.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Cpu {
+    /// Elements of 32 bits in one: 4, 8 or 16.
+    pub lanes: u32,
+    pub registers: u32,
+}
+
+impl Cpu {
+    /// What every 64-bit CPU has.
+    pub const BASELINE: Cpu = Cpu { lanes: 4, registers: 16 };
 }
 
 /// What kernels may use and how much of it.
@@ -40,10 +53,29 @@ pub struct Coop {
     pub subgroup: u32,
 }
 
+impl Machine {
+    /// A CPU without more than what every 64-bit CPU has.
+    pub const CPU: Machine = Machine::Cpu(Cpu::BASELINE);
+
+    pub const fn cpu(&self) -> Option<Cpu> {
+        match self {
+            Machine::Cpu(c) => Some(*c),
+            Machine::Gpu(_) => None,
+        }
+    }
+    pub const fn gpu(&self) -> Option<Gpu> {
+        match self {
+            Machine::Cpu(_) => None,
+            Machine::Gpu(g) => Some(*g),
+        }
+    }
+}
+
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Machine::Cpu => f.write_str("cpu"),
+            Machine::Cpu(Cpu { lanes: 4, .. }) => f.write_str("cpu"),
+            Machine::Cpu(c) => write!(f, "cpu+{}", 32 * c.lanes),
             Machine::Gpu(g) => {
                 f.write_str("gpu")?;
                 let with = [(g.f16, "f16"), (g.subgroups, "subgroups"), (g.dot, "dot"), (g.coop.is_some(), "coop")];

@@ -7,4 +7,4 @@ mod target;
 
 pub use backend::{Backend, BackendError, GpuBackend, GpuCode, GpuKernel, KernelCode, TextKind};
 pub use gpu::{CoopShapes, GpuCosts, GpuFeature, GpuLimits, GpuTarget, Language};
-pub use target::{Arch, Costs, Feature, Target, TargetError};
+pub use target::{Arch, Codegen, Costs, Feature, Target, TargetError};

@@ -61,10 +61,17 @@ features! {
     Bmi2 "bmi2";
     Fma "fma";
     Lzcnt "lzcnt";
+    Avx512f "avx512f";
+    Avx512dq "avx512dq";
+    Avx512cd "avx512cd";
+    Avx512bw "avx512bw";
+    Avx512vl "avx512vl";
 }
 
 const V2: &[Feature] = &[Feature::Sse3, Feature::Ssse3, Feature::Sse41, Feature::Sse42, Feature::Popcnt];
 const V3: &[Feature] = &[Feature::Avx, Feature::Avx2, Feature::Bmi1, Feature::Bmi2, Feature::Fma, Feature::Lzcnt];
+
+const V4: &[Feature] = &[Feature::Avx512f, Feature::Avx512dq, Feature::Avx512cd, Feature::Avx512bw, Feature::Avx512vl];
 
 /// Numbers that schedules are chosen by: a common machine of the class, rounded, never measured while compiling.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -81,12 +88,23 @@ pub struct Costs {
     pub dispatch_us: f64,
 }
 
+/// What makes machine code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Codegen {
+    /// Everywhere, with vectors of 128 bits.
+    Cranelift,
+    /// Where odc was built with it: the widest vectors that a target has.
+    Llvm,
+}
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Target {
     /// `cpu:x86-64-v3`: parses back to this description.
     pub name: String,
     pub arch: Arch,
     pub features: BTreeSet<Feature>,
+    pub codegen: Codegen,
     /// Widest vector that kernels may use.
     pub vector_bits: u32,
     pub vector_registers: u32,
@@ -97,12 +115,16 @@ pub struct Target {
 pub enum TargetError {
     #[error("unknown target `{name}`: known are {}", Target::NAMES.join(", "))]
     Unknown { name: String },
+    #[error("`{name}` needs LLVM, which this odc was built without: build it with `--features llvm`, or take cpu:x86-64-v3")]
+    NeedsLlvm { name: String },
     #[error("`cpu` means the machine that odc runs on, and odc makes no code for it: name one of {}", Target::NAMES.join(", "))]
     HostUnsupported,
 }
 
 impl Target {
     pub const NAMES: &[&str] = &["cpu", "cpu:x86-64", "cpu:x86-64-v2", "cpu:x86-64-v3", "cpu:aarch64"];
+    /// Those that only LLVM makes code for.
+    pub const LLVM_NAMES: &[&str] = &["cpu:x86-64-v4"];
 
     /// The target of that name. `cpu` is this machine's architecture at the level that nearly all such machines have: x86-64-v3
     /// (AVX2 and FMA, 2013) or AArch64.
@@ -119,6 +141,27 @@ impl Target {
             "cpu:aarch64" => Ok(Self::aarch64()),
             _ => Err(TargetError::Unknown { name: name.into() }),
         }
+    }
+
+    /// The target of that name, as `codegen` makes code for it.
+    pub fn parse_for(name: &str, codegen: Codegen) -> Result<Target, TargetError> {
+        let needs_llvm = Self::LLVM_NAMES.contains(&name);
+        match (Self::parse(if needs_llvm { "cpu:x86-64-v3" } else { name }), codegen) {
+            (Ok(_), Codegen::Cranelift) if needs_llvm => Err(TargetError::NeedsLlvm { name: name.into() }),
+            (Ok(t), Codegen::Llvm) => Ok((if needs_llvm { Self::x86(name, &[V2, V3, V4]) } else { t }).with_llvm()),
+            (t, _) => t,
+        }
+    }
+
+    /// As LLVM makes code for it.
+    fn with_llvm(self) -> Target {
+        let (vector_bits, vector_registers) = match self.arch {
+            Arch::X86_64 if self.has(Feature::Avx512vl) => (512, 32),
+            Arch::X86_64 if self.has(Feature::Avx2) => (256, 16),
+            Arch::X86_64 => (128, 16),
+            Arch::Aarch64 => (128, 32),
+        };
+        Target { codegen: Codegen::Llvm, vector_bits, vector_registers, ..self }
     }
 
     /// The best target that this machine can run.
@@ -149,6 +192,7 @@ impl Target {
             name: name.into(),
             arch: Arch::X86_64,
             features,
+            codegen: Codegen::Cranelift,
             vector_bits: 128,
             vector_registers: 16,
             costs: Costs {
@@ -168,6 +212,7 @@ impl Target {
             name: "cpu:aarch64".into(),
             arch: Arch::Aarch64,
             features: BTreeSet::new(),
+            codegen: Codegen::Cranelift,
             vector_bits: 128,
             vector_registers: 32,
             costs: Costs {

@@ -11,8 +11,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("unwind_info", "false"),
 ];
 
-const fn setting(f: Feature) -> &'static str {
-    match f {
+/// Cranelift's name of a feature, if it knows it.
+const fn setting(f: Feature) -> Option<&'static str> {
+    Some(match f {
         Feature::Sse3 => "has_sse3",
         Feature::Ssse3 => "has_ssse3",
         Feature::Sse41 => "has_sse41",
@@ -24,7 +25,11 @@ const fn setting(f: Feature) -> &'static str {
         Feature::Bmi2 => "has_bmi2",
         Feature::Fma => "has_fma",
         Feature::Lzcnt => "has_lzcnt",
-    }
+        Feature::Avx512f => "has_avx512f",
+        Feature::Avx512dq => "has_avx512dq",
+        Feature::Avx512vl => "has_avx512vl",
+        Feature::Avx512cd | Feature::Avx512bw => return None,
+    })
 }
 
 pub fn isa(kernel: &str, target: &Target) -> Result<OwnedTargetIsa, BackendError> {
@@ -40,7 +45,9 @@ pub fn isa(kernel: &str, target: &Target) -> Result<OwnedTargetIsa, BackendError
     };
     let mut builder = isa::lookup_by_name(triple).map_err(|e| failed(e.to_string()))?;
     for f in &target.features {
-        builder.enable(setting(*f)).map_err(|e| failed(e.to_string()))?;
+        if let Some(name) = setting(*f) {
+            builder.enable(name).map_err(|e| failed(e.to_string()))?;
+        }
     }
     builder.finish(settings::Flags::new(flags)).map_err(|e| failed(e.to_string()))
 }

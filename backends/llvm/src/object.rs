@@ -6,9 +6,9 @@ use inkwell::context::Context;
 use inkwell::memory_buffer::MemoryBuffer;
 use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{CodeModel, FileType, InitializationConfig, RelocMode, Target as LlvmTarget, TargetMachine, TargetTriple};
-use object::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SectionKind, SymbolSection};
 use object::elf;
-use odc_backend::{Arch, Backend, BackendError, Feature, KernelCode, Target, TextKind};
+use object::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SectionKind, SymbolSection};
+use odc_backend::{Arch, Backend, BackendError, KernelCode, Target, TextKind};
 use odc_ir::loops::Func;
 use std::collections::BTreeMap;
 use std::sync::Once;
@@ -41,7 +41,8 @@ fn machine(target: &Target) -> Result<TargetMachine, String> {
         LlvmTarget::initialize_aarch64(&InitializationConfig::default());
     });
     let (triple, cpu) = match target.arch {
-        Arch::X86_64 => ("x86_64-unknown-linux-gnu", if target.has(Feature::Avx2) { "x86-64-v3" } else { "x86-64" }),
+        // What it has beyond the baseline stands in the kernel's attributes.
+        Arch::X86_64 => ("x86_64-unknown-linux-gnu", "x86-64"),
         Arch::Aarch64 => ("aarch64-unknown-linux-gnu", "generic"),
     };
     let triple = TargetTriple::create(triple);

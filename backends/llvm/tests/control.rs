@@ -4,9 +4,9 @@ mod jit;
 
 use jit::*;
 use odc_backend::{Backend, BackendError, Target, TextKind};
-use odc_llvm::Llvm;
 use odc_ir::core::{DType, Scalar, no_blobs, parse_module};
 use odc_ir::loops::{Func, Loop};
+use odc_llvm::Llvm;
 
 fn parse(text: &str) -> Func {
     let m = parse_module::<Loop>(&format!("loop module \"t\" {{ {text} }}"), &no_blobs).unwrap_or_else(|e| panic!("{e}"));

@@ -5,9 +5,9 @@ mod jit;
 
 use jit::*;
 use odc_backend::{Backend, Target, TextKind};
-use odc_llvm::Llvm;
 use odc_ir::core::{Binary, Builder, DType, Scalar, Value};
 use odc_ir::loops::{Func, Loop, LoopKind, LoopType, Op, Space};
+use odc_llvm::Llvm;
 
 /// Tile of `rows` by `4 * vectors`; the grid runs over groups of rows, `n` is a multiple of the tile, `unroll` steps of k at once.
 fn gemm((tile, vectors, unroll): (usize, usize, i64)) -> Func {

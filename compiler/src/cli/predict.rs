@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 /// The dispatches of the first target's main function with their counts, if that is a CPU.
 pub fn predict(compiled: &Compiled, shapes: &[(String, Vec<usize>)]) -> Vec<(Loc, Counts)> {
-    let Some(build) = compiled.builds().next().filter(|b| b.machine == odc_passes::Machine::Cpu) else { return vec![] };
+    let Some(build) = compiled.builds().next() else { return vec![] };
+    let Some(cpu) = build.machine.cpu() else { return vec![] };
     let mut module = build.dispatches.clone();
     for (s, n) in macs::sizes(&compiled.graph, shapes) {
         // Counting takes likely sizes; these are certain.
@@ -18,7 +19,7 @@ pub fn predict(compiled: &Compiled, shapes: &[(String, Vec<usize>)]) -> Vec<(Loc
         }
     }
     let ranges = module.ranges();
-    let place = Place { ranges: &ranges, symbols: &module.symbols };
+    let place = Place { ranges: &ranges, symbols: &module.symbols, cpu };
     let Some(main) = module.main() else { return vec![] };
     let weights = cost::constants(main);
     let dispatches = main.body.ops.iter().filter(|o| matches!(o.op, Op::Dispatch { .. }));

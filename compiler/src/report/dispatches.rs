@@ -6,7 +6,7 @@ use crate::{Build, show};
 use odc_ir::core::{Binding, DType, Dim, symbol_ranges};
 use odc_ir::program::{BufferRef, Command};
 use odc_ir::tensor::{Axes, Expr, Index, Op, Operation, Program, ReduceKind, Template};
-use odc_passes::Machine;
+use odc_passes::Cpu;
 use odc_passes::cost::{self, Place, Rates};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -43,13 +43,14 @@ pub fn rows(build: &Build, target: &AnyTarget, at: &Binding) -> Vec<Row> {
         }
     }
     let ranges = symbol_ranges(&symbols);
-    let place = Place { ranges: &ranges, symbols: &symbols };
+    let cpu = build.machine.cpu().unwrap_or(Cpu::BASELINE);
+    let place = Place { ranges: &ranges, symbols: &symbols, cpu };
     for f in &build.dispatches.funcs {
         let weights = cost::constants(f);
         for op in f.body.ops.iter().filter(|o| matches!(o.op, Op::Dispatch { .. })) {
             ops.entry(op.loc.to_string()).or_default().push(op);
             let ty = |v: &odc_ir::core::Value| f.types.get(v.index()).cloned();
-            if build.machine == Machine::Cpu {
+            if build.machine.cpu().is_some() {
                 times.insert(std::ptr::from_ref(op), Rates::CPU.time(&cost::dispatch(f, op, &weights, &place)) / 1e3);
             }
             types.insert(

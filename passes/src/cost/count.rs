@@ -117,7 +117,7 @@ fn tiles(op: &Operation, types: &dyn Fn(Value) -> TensorType, constant: &dyn Fn(
     }
     let k = contraction(op, types, place.ranges)?;
     let is_constant = |operand: u32| op.operands.get(operand as usize).is_some_and(|v| constant(*v));
-    let s: Schedule = gemm(&k, &is_constant, place.ranges, place.symbols)?;
+    let s: Schedule = gemm(&k, &is_constant, place)?;
     let ([mr, nr], [mc, _]) = (s.tile.as_slice(), s.block.as_slice()) else { return None };
     let size = |axes: &Axes| place.size(&extent(axes));
     let up = |n: f64, of: i64| (n / of as f64).ceil() * of as f64;

@@ -7,6 +7,7 @@ mod count;
 
 pub use count::{constants, dispatch, single};
 
+use crate::Cpu;
 use odc_ir::core::{Dim, Ranges, Sym, Symbol};
 use odc_ir::tensor::{Func, Module, Op};
 use std::collections::BTreeMap;
@@ -80,15 +81,16 @@ impl Rates {
     }
 }
 
-/// Where costs are counted: likely sizes of symbols, and what they prove.
+/// Where costs are counted: likely sizes of symbols, what they prove, and the machine's vectors.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     pub ranges: &'a Ranges,
     pub symbols: &'a BTreeMap<Sym, Symbol>,
+    pub cpu: Cpu,
 }
 
 impl Place<'_> {
-    fn size(&self, d: &Dim) -> f64 {
+    pub(crate) fn size(&self, d: &Dim) -> f64 {
         crate::schedule::hint(d, self.symbols) as f64
     }
     fn product<'d>(&self, dims: impl IntoIterator<Item = &'d Dim>) -> f64 {
@@ -97,9 +99,9 @@ impl Place<'_> {
 }
 
 /// Predicted nanoseconds of a function that consists of dispatches.
-pub fn func_time(module: &Module, func: &Func, rates: &Rates) -> f64 {
+pub fn func_time(module: &Module, func: &Func, cpu: Cpu, rates: &Rates) -> f64 {
     let ranges = module.ranges();
-    let place = Place { ranges: &ranges, symbols: &module.symbols };
+    let place = Place { ranges: &ranges, symbols: &module.symbols, cpu };
     let weights = constants(func);
     let dispatches = func.body.ops.iter().filter(|o| matches!(o.op, Op::Dispatch { .. }));
     dispatches.map(|o| rates.time(&dispatch(func, o, &weights, &place))).sum()

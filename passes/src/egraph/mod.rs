@@ -14,7 +14,7 @@ use crate::cost::{self, Place, Rates};
 use egg::{EGraph, Id, Language};
 use extract::{Candidate, Problem};
 use lang::{Classes, Node, Tables, What};
-use odc_ir::core::{Loc, OpSet, Ranges, Sym, Symbol, Value};
+use odc_ir::core::{Loc, OpSet, Value};
 use odc_ir::tensor::{Func, Op, Operation};
 use rules::{Rules, class, value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,37 +62,22 @@ const DEARER: [f64; 3] = [1.0, 8.0, 64.0];
 
 /// Chooses the ops of `func` anew, in ways that differ in how dear a dispatch is; `given` is the same function as another pass fused it,
 /// and where the search begins. Nothing if there is nothing to choose.
-pub fn choose(
-    func: &Func,
-    given: &Func,
-    ranges: &Ranges,
-    symbols: &BTreeMap<Sym, Symbol>,
-    groups: &[Group],
-    rates: &Rates,
-) -> Vec<(Func, Report)> {
+pub fn choose(func: &Func, given: &Func, place: &Place<'_>, groups: &[Group], rates: &Rates) -> Vec<(Func, Report)> {
     if func.sizes().next().is_some() {
         return vec![];
     }
-    search(func, given, ranges, symbols, groups, rates).unwrap_or_default()
+    search(func, given, place, groups, rates).unwrap_or_default()
 }
 
-fn search(
-    func: &Func,
-    given: &Func,
-    ranges: &Ranges,
-    symbols: &BTreeMap<Sym, Symbol>,
-    groups: &[Group],
-    rates: &Rates,
-) -> Option<Vec<(Func, Report)>> {
+fn search(func: &Func, given: &Func, place: &Place<'_>, groups: &[Group], rates: &Rates) -> Option<Vec<(Func, Report)>> {
     let mut g = Graph { egraph: EGraph::new(Classes), tables: Tables::new(), of: BTreeMap::new() };
     g.fill(func)?;
-    let mut rules = Rules::new(ranges, groups);
+    let mut rules = Rules::new(place.ranges, groups);
     // First, so that rules go on from there: a class that is full has no room for what comes last.
     let chosen = g.add_given(func, given)?;
     g.saturate(func, &mut rules);
     let chosen = g.canonical(chosen);
-    let place = Place { ranges, symbols };
-    let (classes, nodes, mut problem) = g.problem(func, &place, rates);
+    let (classes, nodes, mut problem) = g.problem(func, place, rates);
     let start: Vec<usize> =
         classes.iter().zip(&nodes).map(|(c, list)| chosen.get(c).and_then(|n| list.iter().position(|m| m == n)).unwrap_or(0)).collect();
     let costs = problem.clone();

@@ -12,7 +12,7 @@ fn both(text: &str) -> (usize, usize, Vec<Decision>) {
     let plain = lower_tensor::lower(&g).unwrap();
     let form = |arm| {
         let mut m = plain.clone();
-        let decisions = fuse::fuse_for(&mut m, &crate::Machine::Cpu, &Options { arm, ..Options::default() });
+        let decisions = fuse::fuse_for(&mut m, &crate::Machine::CPU, &Options { arm, ..Options::default() });
         m.funcs.iter_mut().for_each(|f| f.renumber());
         assert_eq!(tensor::verify(&m), [], "{m}");
         (m, decisions)
@@ -66,10 +66,10 @@ fn rules_can_be_switched_off() {
     let g: graph::Module = parse_module(SHARED, &no_blobs).unwrap();
     let mut m = lower_tensor::lower(&g).unwrap();
     let groups = Group::ALL.iter().copied().filter(|g| *g != Group::Recompute).collect();
-    let decisions = fuse::fuse_for(&mut m, &crate::Machine::Cpu, &Options { groups, ..Options::default() });
+    let decisions = fuse::fuse_for(&mut m, &crate::Machine::CPU, &Options { groups, ..Options::default() });
     assert!(decisions.iter().all(|d| !d.search.as_ref().unwrap().fired.contains_key("recompute")), "{decisions:?}");
     let mut m = lower_tensor::lower(&g).unwrap();
-    let [d] = fuse::fuse_for(&mut m, &crate::Machine::Cpu, &Options { groups: vec![], ..Options::default() }).try_into().unwrap();
+    let [d] = fuse::fuse_for(&mut m, &crate::Machine::CPU, &Options { groups: vec![], ..Options::default() }).try_into().unwrap();
     assert_eq!((d.search.as_ref().unwrap().changed, d.taken()), (0, false));
 }
 

@@ -47,6 +47,6 @@ impl Work {
         let all: Vec<Operation> = members.iter().filter_map(|k| op(*k).cloned()).collect();
         let found = attention(&all, &|_| false, &|v| self.func.ty(v).clone(), &self.ranges)?;
         // Without tiles for both products it would run in plain loops.
-        schedule(&found, &self.ranges, &self.symbols).map(|_| members)
+        schedule(&found, &self.place()).map(|_| members)
     }
 }

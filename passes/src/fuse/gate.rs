@@ -32,7 +32,7 @@ impl Work {
         let constant = |v: &Value| self.ops.iter().flatten().any(|o| matches!(o.op, Op::Constant { .. }) && o.results.contains(v));
         let products = gate(&pair, &|_| false, &|v| self.func.ty(v).clone(), &self.ranges)?;
         let packed = |nth: usize, operand: u32| pair.get(nth).and_then(|o| o.operands.get(operand as usize)).is_some_and(constant);
-        schedule(&products, &packed, &self.ranges, &self.symbols).map(|_| *second)
+        schedule(&products, &packed, &self.place()).map(|_| *second)
     }
 }
 

@@ -14,9 +14,9 @@ mod inline;
 mod places;
 mod why;
 
-use crate::cost::{Rates, func_time};
+use crate::cost::{Place, Rates, func_time};
 use crate::egraph::{self, Group, Report};
-use crate::{Gpu, Machine};
+use crate::{Cpu, Gpu, Machine};
 pub(crate) use absorb::{is_view, stored_as, with_epilogue};
 pub(crate) use group::by_row;
 pub(crate) use guards::known_of;
@@ -39,18 +39,24 @@ struct Work {
     counts: Vec<(Value, Sym)>,
     /// Limits, where kernels are for a GPU.
     gpu: Option<Gpu>,
+    cpu: Cpu,
 }
 
 const OUTPUT: usize = usize::MAX;
 
 impl Work {
-    fn new(mut func: Func, ranges: Ranges, symbols: BTreeMap<Sym, Symbol>, gpu: Option<Gpu>) -> Self {
+    fn new(mut func: Func, ranges: Ranges, symbols: BTreeMap<Sym, Symbol>, machine: &Machine) -> Self {
+        let (gpu, cpu) = (machine.gpu(), machine.cpu().unwrap_or(Cpu::BASELINE));
         let ops: Vec<_> = std::mem::take(&mut func.body.ops).into_iter().map(Some).collect();
         let said = |(v, size): (Value, Dim)| Some((v, counted(&symbols, &size)?.clone()));
         let counts = func.sizes().filter_map(said).collect();
-        let mut w = Work { ops, users: vec![], func, ranges, symbols, counts, gpu };
+        let mut w = Work { ops, users: vec![], func, ranges, symbols, counts, gpu, cpu };
         w.count_users();
         w
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { ranges: &self.ranges, symbols: &self.symbols, cpu: self.cpu }
     }
 
     fn count_users(&mut self) {
@@ -165,13 +171,10 @@ impl Decision {
 /// Groups the ops of every function into dispatches, as the machine wants them. Choices are made for CPUs only: fusion for GPUs is
 /// greedy.
 pub fn fuse_for(module: &mut Module, machine: &Machine, options: &Options) -> Vec<Decision> {
-    let gpu = match machine {
-        Machine::Cpu => None,
-        Machine::Gpu(gpu) => Some(*gpu),
-    };
+    let cpu = machine.cpu().unwrap_or(Cpu::BASELINE);
     let (ranges, symbols) = (module.ranges(), module.symbols.clone());
-    let work = |f: Func| Work::new(f, ranges.clone(), symbols.clone(), gpu);
-    let time = |module: &Module, func: &Func| func_time(module, func, &options.rates);
+    let work = |f: Func| Work::new(f, ranges.clone(), symbols.clone(), machine);
+    let time = |module: &Module, func: &Func| func_time(module, func, cpu, &options.rates);
     let mut decisions = vec![];
     for f in 0..module.funcs.len() {
         let func = std::mem::replace(&mut module.funcs[f], Func::new(""));
@@ -185,14 +188,15 @@ pub fn fuse_for(module: &mut Module, machine: &Machine, options: &Options) -> Ve
         greedy.merge();
         let mut merged = greedy.into_func();
         module.funcs[f] = form(work(merged.clone()), Groups::Rows);
-        if options.arm != Arm::Choose || gpu.is_some() {
+        if options.arm != Arm::Choose || machine.gpu().is_some() {
             continue;
         }
         let greedy = time(module, &module.funcs[f]);
         let count = dispatch_count(&module.funcs[f]);
         let name = module.funcs[f].name.clone();
         let mut d = Decision { func: name, search: None, greedy, chosen: greedy, dispatches: [count; 2], attention: 0, gates: 0 };
-        let found = egraph::choose(&func, &merged, &ranges, &symbols, &options.groups, &options.rates);
+        let place = Place { ranges: &ranges, symbols: &symbols, cpu };
+        let found = egraph::choose(&func, &merged, &place, &options.groups, &options.rates);
         let mut forms: Vec<_> = found
             .into_iter()
             .map(|(other, search)| {
@@ -231,7 +235,7 @@ pub fn fuse_for(module: &mut Module, machine: &Machine, options: &Options) -> Ve
 
 /// Groups the ops of every function into dispatches, greedily.
 pub fn fuse(module: &mut Module) {
-    fuse_for(module, &Machine::Cpu, &Options { arm: Arm::Greedy, ..Options::default() });
+    fuse_for(module, &Machine::CPU, &Options { arm: Arm::Greedy, ..Options::default() });
 }
 
 /// What becomes one dispatch of ops that were merged before.

@@ -104,14 +104,10 @@ fn unwrapped(func: &Func) -> (Func, Vec<Vec<usize>>) {
 
 /// Why no more of the dispatches of `module` are one; an entry a pair of producer and consumer, in order.
 pub fn refusals(module: &Module, machine: &Machine) -> Vec<Refusal> {
-    let gpu = match machine {
-        Machine::Cpu => None,
-        Machine::Gpu(gpu) => Some(*gpu),
-    };
     let mut out = vec![];
     for func in &module.funcs {
         let (func, groups) = unwrapped(func);
-        let w = Work::new(func, module.ranges(), module.symbols.clone(), gpu);
+        let w = Work::new(func, module.ranges(), module.symbols.clone(), machine);
         let loc = |g: &Vec<usize>| g.iter().filter_map(|k| w.ops[*k].as_ref()).fold(Loc::none(), |all, o| all.fuse(&o.loc));
         let group_of = |k: usize| groups.iter().position(|g| g.contains(&k));
         let mut seen = BTreeSet::new();

@@ -206,7 +206,7 @@ fn a_slice_of_a_concat_is_not_the_concat() {
 "#;
     let mut m = lower_tensor::lower(&parse_module::<Graph>(text, &no_blobs).unwrap()).unwrap();
     // The search computes the concat where the slice reads it.
-    fuse::fuse_for(&mut m, &crate::Machine::Cpu, &fuse::Options::default());
+    fuse::fuse_for(&mut m, &crate::Machine::CPU, &fuse::Options::default());
     let (j, _) = joined(&m, &|_| true);
     let whole = |o: &&tensor::Operation| matches!(o.op, Op::View {}) && o.operands.len() == 2;
     let shapes: Vec<String> = j.funcs[0].body.ops.iter().filter(whole).map(|o| j.funcs[0].ty(o.results[0]).to_string()).collect();

@@ -429,9 +429,19 @@ pub(super) fn lanes(e: &mut Emit, v: Value) -> Vec<Value> {
     (0..t.lanes()).map(|lane| e.op(Op::Extract { lane }, &[v], scalar_type(t.dtype()))).collect()
 }
 
+/// The lanes of a vector, the halves of a wide one combined until there are four: few steps that wait for each other.
+pub(super) fn folded(e: &mut Emit, v: Value, f: Binary) -> Vec<Value> {
+    let mut all = lanes(e, v);
+    while all.len() > 4 {
+        let upper = all.split_off(all.len() / 2);
+        all = all.into_iter().zip(upper).map(|(a, b)| e.binary(f, a, b)).collect();
+    }
+    all
+}
+
 /// All lanes of a vector in one.
 pub(super) fn combined(e: &mut Emit, v: Value, f: Binary) -> Value {
-    lanes(e, v).into_iter().reduce(|a, b| e.binary(f, a, b)).unwrap_or(v)
+    folded(e, v, f).into_iter().reduce(|a, b| e.binary(f, a, b)).unwrap_or(v)
 }
 
 /// Stores `v` at `at` (an offset dim over the lanes' axis).

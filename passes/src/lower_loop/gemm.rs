@@ -16,12 +16,14 @@ use super::flat::{FlatOp, Source, flatten, unflatten};
 use super::lanes::Lanes;
 use super::{Region, define_axes, grid_sym, stage};
 use crate::schedule::contraction::{Contraction, contraction, depth_stride, drop_ones, extent, flat_groups};
+use crate::schedule::tile;
 use odc_ir::core::{Binary, DType, Dim, Range, Ranges, Scalar, Sym, Value};
 use odc_ir::loops::{LoopKind, LoopType, Op};
 use odc_ir::tensor::{Access, Axes, Expr, Index, Operation, Program};
 use std::collections::BTreeMap;
 
-const LANES: i64 = 4;
+/// Expressions of all epilogues of a tile that are written out; where there would be more, the tile is spilled and a loop passes over it.
+const WRITTEN_OUT: usize = 192;
 
 pub(super) struct Gemm {
     pub c: Contraction,
@@ -33,6 +35,8 @@ pub(super) struct Gemm {
     unroll: i64,
     pub mr: i64,
     pub nr: i64,
+    /// Columns in a vector.
+    pub lanes: i64,
     pub rows: Dim,
     pub columns: Dim,
     pub depth: Dim,
@@ -122,6 +126,7 @@ impl Gemm {
             unroll: i64::from(region.schedule.unroll.max(1)),
             mr,
             nr,
+            lanes: tile::lanes(nr, i64::from(region.schedule.vector)),
             rows,
             columns,
             depth,
@@ -283,8 +288,8 @@ impl Gemm {
         if let Some(first) = &self.first {
             first.tile(e, rhs, base, spill);
         }
-        let groups = self.nr / LANES;
-        let vty = LoopType::Vector(DType::F32, LANES as u32);
+        let groups = self.nr / self.lanes;
+        let vty = LoopType::Vector(DType::F32, self.lanes as u32);
         let zero = e.constant(Scalar::Float(0.0), vty);
         let inits = vec![zero; (self.mr * groups) as usize];
         let (start, end) = (e.index(0), e.dim(&self.depth));
@@ -301,7 +306,7 @@ impl Gemm {
                 })
                 .collect()
         };
-        let rhs_columns: Vec<Dim> = (0..groups).map(|q| self.rhs_at(e, rhs, base, q * LANES)).collect();
+        let rhs_columns: Vec<Dim> = (0..groups).map(|q| self.rhs_at(e, rhs, base, q * self.lanes)).collect();
         let rhs_pointer = match rhs {
             Rhs::Direct => self.pointer(self.c.rhs.operand),
             Rhs::Panels(p) | Rhs::Alone(p) => p,
@@ -370,24 +375,12 @@ impl Gemm {
         }
     }
 
-    /// Epilogue and store: by vectors for a whole tile, element by element from a spilled tile at the edges.
+    /// Epilogue and store: of a whole tile from registers, at the edges (and where an epilogue is long) from a spilled tile.
     fn finish_tile(&self, e: &mut Emit, accs: &[Value], spill: Value) {
-        let groups = (self.nr / LANES) as usize;
-        let whole = |e: &mut Emit| {
-            for (k, acc) in accs.iter().enumerate() {
-                let (i, q) = ((k / groups) as i64, (k % groups) as i64);
-                let axis = Sym::new("$nv");
-                let v = e.dim(&self.column_at(q * LANES));
-                e.define(axis.clone(), v, Range { lo: Dim::ZERO, hi: Some(&self.columns - 1) });
-                let lanes = Lanes { axis: axis.clone(), count: LANES as u32, aligned: true };
-                self.epilogue(e, &self.row(i), &Dim::from(&axis), Some(&lanes), Val::Vector(*acc));
-            }
-            vec![]
-        };
         let multiple = |n: &Dim, of: i64| n.as_const().is_some_and(|c| c % of == 0);
         let (full_rows, full_columns) = (multiple(&self.rows, self.mr), multiple(&self.columns, self.nr));
-        if full_rows && full_columns {
-            whole(e);
+        if accs.len() * self.op.epilogue.exprs.len() > WRITTEN_OUT {
+            self.spilled(e, accs, spill, full_columns);
             return;
         }
         let mut fits = None;
@@ -401,36 +394,79 @@ impl Gemm {
                 });
             }
         }
-        let Some(fits) = fits else { return };
-        e.if_else(fits, &[], &mut |e| whole(e), &mut |e| {
-            for (k, acc) in accs.iter().enumerate() {
-                let o = e.index(k as i64 * LANES);
-                e.store(spill, o, *acc);
+        let Some(fits) = fits else { return self.whole(e, accs) };
+        e.if_else(
+            fits,
+            &[],
+            &mut |e| {
+                self.whole(e, accs);
+                vec![]
+            },
+            &mut |e| {
+                self.spilled(e, accs, spill, full_columns);
+                vec![]
+            },
+        );
+    }
+
+    fn whole(&self, e: &mut Emit, accs: &[Value]) {
+        let groups = (self.nr / self.lanes) as usize;
+        for (k, acc) in accs.iter().enumerate() {
+            let (i, q) = ((k / groups) as i64, (k % groups) as i64);
+            let v = e.dim(&self.column_at(q * self.lanes));
+            self.vector(e, &self.row(i), v, *acc);
+        }
+    }
+
+    /// The epilogue of a vector that begins at column `first`.
+    fn vector(&self, e: &mut Emit, row: &Dim, first: Value, acc: Value) {
+        let axis = Sym::new("$nv");
+        e.define(axis.clone(), first, Range { lo: Dim::ZERO, hi: Some(&self.columns - 1) });
+        let lanes = Lanes { axis: axis.clone(), count: self.lanes as u32, aligned: true };
+        self.epilogue(e, row, &Dim::from(&axis), Some(&lanes), Val::Vector(acc));
+    }
+
+    /// What of a tile is inside the result: row by row, in vectors and then in single elements.
+    fn spilled(&self, e: &mut Emit, accs: &[Value], spill: Value, full_columns: bool) {
+        for (k, acc) in accs.iter().enumerate() {
+            let o = e.index(k as i64 * self.lanes);
+            e.store(spill, o, *acc);
+        }
+        let left = |e: &mut Emit, n: &Dim, first: Dim, most: i64| {
+            let left = e.dim(&(n - &first));
+            let most = e.index(most);
+            e.binary(Binary::Min, left, most)
+        };
+        let rows = left(e, &self.rows, self.row(0), self.mr);
+        let columns = left(e, &self.columns, self.column_at(0), self.nr);
+        let (zero, lanes) = (e.index(0), e.index(self.lanes));
+        let whole = e.binary(Binary::Div, columns, lanes);
+        let whole = e.binary(Binary::Mul, whole, lanes);
+        let (i, j) = (Sym::new("$ti"), Sym::new("$tj"));
+        let range = |n: i64| Range { lo: Dim::ZERO, hi: Some(Dim::from(n - 1)) };
+        let vty = LoopType::Vector(DType::F32, self.lanes as u32);
+        let at = Dim::from(&i) * self.nr + Dim::from(&j);
+        // As a symbol of its own: known to be inside the result.
+        let inside = |e: &mut Emit, name: &str, at: Dim, n: &Dim| {
+            let v = e.dim(&at);
+            e.define(Sym::new(name), v, Range { lo: Dim::ZERO, hi: Some(n - 1) });
+        };
+        e.for_loop(LoopKind::Serial, &i, (zero, rows, 1), range(self.mr), &[], &mut |e, _| {
+            inside(e, "$me", self.row(0) + Dim::from(&i), &self.rows);
+            e.for_loop(LoopKind::Serial, &j, (zero, whole, self.lanes), range(self.nr), &[], &mut |e, _| {
+                let (o, first) = (e.dim(&at), e.dim(&(self.column_at(0) + Dim::from(&j))));
+                let acc = e.load(spill, o, vty);
+                self.vector(e, &Dim::sym("$me"), first, acc);
+                vec![]
+            });
+            if full_columns {
+                return vec![];
             }
-            let left = |e: &mut Emit, n: &Dim, first: Dim, most: i64| {
-                let left = e.dim(&(n - &first));
-                let most = e.index(most);
-                e.binary(Binary::Min, left, most)
-            };
-            let rows = left(e, &self.rows, self.row(0), self.mr);
-            let columns = left(e, &self.columns, self.column_at(0), self.nr);
-            let zero = e.index(0);
-            let (i, j) = (Sym::new("$ti"), Sym::new("$tj"));
-            let range = |n: i64| Range { lo: Dim::ZERO, hi: Some(Dim::from(n - 1)) };
-            e.for_loop(LoopKind::Serial, &i, (zero, rows, 1), range(self.mr), &[], &mut |e, _| {
-                e.for_loop(LoopKind::Serial, &j, (zero, columns, 1), range(self.nr), &[], &mut |e, _| {
-                    let at = e.dim(&(Dim::from(&i) * self.nr + Dim::from(&j)));
-                    let acc = e.load(spill, at, LoopType::Scalar(DType::F32));
-                    // As symbols of their own: known to be inside the result.
-                    for (name, at, n) in
-                        [("$me", self.row(0) + Dim::from(&i), &self.rows), ("$ne", self.column_at(0) + Dim::from(&j), &self.columns)]
-                    {
-                        let v = e.dim(&at);
-                        e.define(Sym::new(name), v, Range { lo: Dim::ZERO, hi: Some(n - 1) });
-                    }
-                    self.epilogue(e, &Dim::sym("$me"), &Dim::sym("$ne"), None, Val::Uniform(acc));
-                    vec![]
-                });
+            e.for_loop(LoopKind::Serial, &j, (whole, columns, 1), range(self.nr), &[], &mut |e, _| {
+                let o = e.dim(&at);
+                let acc = e.load(spill, o, LoopType::Scalar(DType::F32));
+                inside(e, "$ne", self.column_at(0) + Dim::from(&j), &self.columns);
+                self.epilogue(e, &Dim::sym("$me"), &Dim::sym("$ne"), None, Val::Uniform(acc));
                 vec![]
             });
             vec![]

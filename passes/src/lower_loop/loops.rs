@@ -2,7 +2,7 @@
 //! that its result is contiguous in, or, for reductions of whole rows, along the reduced axis.
 
 use super::emit::Emit;
-use super::expr::{ExprEmit, Val, combined, scalar_type, store};
+use super::expr::{ExprEmit, Val, combined, folded, scalar_type, store};
 use super::flat::FlatOp;
 use super::lanes::{self, Lanes};
 use odc_ir::core::{Binary, DType, Dim, Range, Scalar, Sym, Value};
@@ -10,6 +10,8 @@ use odc_ir::loops::{LoopKind, LoopType, Op};
 use odc_ir::tensor::{Axes, ReduceKind};
 use std::collections::BTreeMap;
 
+/// Lanes of the narrowest vectors.
+const NARROW: i64 = 4;
 /// Reductions with at most this many terms are written out instead of looped over.
 const MAX_UNROLL: i64 = 25;
 /// Independent partial sums of a vectorised reduction.
@@ -23,8 +25,8 @@ pub(super) struct Stage {
     pub op: FlatOp,
     pub pointers: Vec<Value>,
     pub result: Value,
-    /// May elements be computed several at a time?
-    pub vectors: bool,
+    /// Elements that a reduction along a whole row takes at a time.
+    pub across: u32,
     /// On a GPU: may aligned groups of them?
     pub groups: bool,
 }
@@ -87,23 +89,27 @@ impl Stage {
             });
             return;
         }
-        let n = i64::from(vector.unwrap_or(1));
-        // lo is a multiple of the lanes: 0, or a block's start.
-        let lanes = Lanes { axis: sym.clone(), count: n as u32, aligned: true };
-        let count = e.index(n);
-        let whole = e.binary(Binary::Sub, hi, lo);
-        let whole = e.binary(Binary::Div, whole, count);
-        let whole = e.binary(Binary::Mul, whole, count);
-        let split = e.binary(Binary::Add, lo, whole);
-        // The range is that of all lanes: a counter with one possible value would vanish from the offsets.
-        e.for_loop(LoopKind::Serial, &sym, (lo, split, n), range.clone(), &[], &mut |e, _| {
-            self.element(e, Some(&lanes));
-            vec![]
-        });
-        if extent.as_const().is_some_and(|c| c % n == 0) && (first.is_none() || k != 0) {
-            return;
+        let known = extent.as_const().filter(|_| first.is_none() || k != 0);
+        let mut from = lo;
+        for n in widths(known, i64::from(vector.unwrap_or(1))) {
+            // lo is a multiple of the lanes: 0, or a block's start.
+            let lanes = Lanes { axis: sym.clone(), count: n as u32, aligned: true };
+            let count = e.index(n);
+            let whole = e.binary(Binary::Sub, hi, from);
+            let whole = e.binary(Binary::Div, whole, count);
+            let whole = e.binary(Binary::Mul, whole, count);
+            let split = e.binary(Binary::Add, from, whole);
+            // The range is that of all lanes: a counter with one possible value would vanish from the offsets.
+            e.for_loop(LoopKind::Serial, &sym, (from, split, n), range.clone(), &[], &mut |e, _| {
+                self.element(e, Some(&lanes));
+                vec![]
+            });
+            from = split;
+            if known.is_some_and(|c| c % n == 0) {
+                return;
+            }
         }
-        e.for_loop(LoopKind::Serial, &sym, (split, hi, 1), range, &[], &mut |e, _| {
+        e.for_loop(LoopKind::Serial, &sym, (from, hi, 1), range, &[], &mut |e, _| {
             self.element(e, None);
             vec![]
         });
@@ -209,7 +215,7 @@ impl Stage {
 
     /// The last reduced axis as lanes, if the body reads f32 with unit or no stride along it.
     fn lanes_over_reduction(&self, _e: &Emit) -> Option<Lanes> {
-        let (s, n) = self.op.raxes.last().filter(|_| self.vectors)?;
+        let (s, n) = self.op.raxes.last().filter(|_| self.across > 1)?;
         if n.as_const().is_some_and(|c| c < 8) || self.op.body.result_dtype() != DType::F32 {
             return None;
         }
@@ -217,7 +223,7 @@ impl Stage {
         let unit = |d: &Dim| d.linear_in(s).is_some_and(|(a, _)| a.is(1));
         let fixed = |d: &Dim| !d.uses(s);
         let ok = offsets.iter().all(|d| unit(d) || fixed(d)) && offsets.iter().any(unit);
-        ok.then(|| Lanes { axis: s.clone(), count: 4, aligned: true })
+        ok.then(|| Lanes { axis: s.clone(), count: self.across, aligned: true })
     }
 
     /// Terms that are read in groups, if the schedule wants any.
@@ -286,8 +292,7 @@ impl Stage {
             v = e.binary(f, v, *c);
         }
         let mut total = out[CHAINS as usize];
-        for lane in 0..l.count {
-            let x = e.op(Op::Extract { lane }, &[v], sty);
+        for x in folded(e, v, f) {
             total = e.binary(f, total, x);
         }
         Val::Uniform(total)
@@ -334,6 +339,25 @@ impl Stage {
 
     fn neutral(&self, e: &mut Emit, kind: ReduceKind, dt: DType, ty: LoopType) -> Value {
         e.constant(neutral(kind, dt), ty)
+    }
+}
+
+/// Of `n` elements, those that wide vectors leave over are taken by narrower ones. What is not known beforehand gets no more than two
+/// widths: each is written out.
+fn widths(n: Option<i64>, widest: i64) -> Vec<i64> {
+    let narrower = std::iter::successors(Some(widest), |w| Some(w / 2).filter(|w| *w >= NARROW));
+    match n {
+        Some(n) => {
+            let mut left = n;
+            let fits = narrower.filter(|w| {
+                let fits = left >= *w;
+                left %= w;
+                fits
+            });
+            fits.collect()
+        }
+        None if widest > NARROW => vec![widest, NARROW],
+        None => vec![widest],
     }
 }
 

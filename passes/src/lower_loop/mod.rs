@@ -90,7 +90,13 @@ impl Region<'_> {
         op.sources.iter().map(|s| self.pointer(s.value)).collect()
     }
     fn stage(&self, op: FlatOp) -> Option<Stage> {
-        Some(Stage { pointers: self.source_pointers(&op)?, result: self.pointer(op.result)?, op, vectors: true, groups: false })
+        Some(Stage {
+            pointers: self.source_pointers(&op)?,
+            result: self.pointer(op.result)?,
+            op,
+            across: self.schedule.vector,
+            groups: false,
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! Staging: the right-hand columns of a gemm block copied into panels `[tile][k][column]`, through the operand's index map. This is
 //! where a convolution's im2col happens, padding included, a block at a time and never in memory as a whole.
 
+mod runs;
+
 use super::emit::Emit;
 use super::gemm::{Gemm, load_f32};
 use crate::schedule::contraction::flat_groups;
@@ -24,11 +26,16 @@ struct Group {
 
 /// Fills `panel` with tiles `[tiles.0, tiles.1)`; tile `base` is its first.
 pub(super) fn fill(e: &mut Emit, g: &Gemm, panel: Value, tiles: (Value, Value), base: &Dim, source: Value) {
-    let tile = Sym::new("$st");
+    let (tile, runs) = (Sym::new("$st"), runs::Runs::new(g));
     let all = g.columns.ceildiv(&Dim::from(g.nr));
     e.for_loop(LoopKind::Serial, &tile, (tiles.0, tiles.1, 1), Range { lo: Dim::ZERO, hi: Some(all - 1) }, &[], &mut |e, _| {
+        let to = (Dim::from(&tile) - base) * (&g.depth * g.nr);
+        if let Some(runs) = &runs {
+            runs.fill(e, g, &tile, &to, panel, source);
+            return vec![];
+        }
         let groups: Vec<Group> = (0..g.nr / LANES).map(|q| group(e, g, &tile, q * LANES)).collect();
-        let to = (Dim::from(&tile) - base) * (&g.depth * g.nr) + super::flat::flat_index(&g.c.k) * g.nr;
+        let to = to + super::flat::flat_index(&g.c.k) * g.nr;
         depth_loops(e, &g.c.k, &mut |e| {
             for gr in &groups {
                 copy(e, gr, panel, source, &(&to + gr.first));

@@ -2,12 +2,13 @@
 //! the products of those rows with all values. The rows lie in scratch and never in memory as a whole.
 
 use super::contraction::{Contraction, contraction, depth_stride, extent};
+use super::tile::{Tile, tile};
 use super::{GRAIN, ITEMS, gemm, hint, rows_depth, unit_columns};
+use crate::cost::Place;
 use crate::fuse::is_contraction;
 use crate::lower_loop::flat::{FlatOp, dims_of, flatten, offset};
-use odc_ir::core::{DType, Dim, Ranges, Sym, Symbol, TensorType, Value};
+use odc_ir::core::{DType, Dim, Ranges, Sym, TensorType, Value};
 use odc_ir::tensor::{Access, Expr, Index, Op, Operation, Program, Schedule, Template};
-use std::collections::BTreeMap;
 
 /// Bytes of rows in scratch: a part of a second-level cache.
 const SCORES_BYTES: i64 = 256 << 10;
@@ -122,21 +123,27 @@ pub(crate) fn first_row() -> Sym {
 }
 
 /// The schedule of what [`attention`] found.
-pub(crate) fn schedule(a: &Attention, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>) -> Option<Schedule> {
-    let tile = |c: &Contraction| gemm(c, &|_| false, ranges, symbols).map(|s| s.tile);
-    let (first, second) = (tile(&a.scores)?, tile(&a.values)?);
+pub(crate) fn schedule(a: &Attention, place: &Place<'_>) -> Option<Schedule> {
+    let (ranges, symbols) = (place.ranges, place.symbols);
+    gemm(&a.scores, &|_| false, place)?;
+    gemm(&a.values, &|_| false, place)?;
+    let size = |c: &Contraction| (extent(&c.m).as_const(), extent(&c.n).as_const());
+    let ((m, keys_n), (_, values_n)) = (size(&a.scores), size(&a.values));
+    // Blocks are whole tiles of both products.
+    let first = tile(m, keys_n, None, place.cpu);
+    let second = tile(m, values_n, Some(first.rows), place.cpu);
     let keys = extent(&a.scores.n);
     let rows = hint(&a.row.1, symbols);
-    let up = |n: i64| (n + 7) / 8 * 8;
     let most = match keys.as_const() {
         Some(n) => (SCORES_BYTES / (4 * n.max(1))).clamp(ROWS.0, ROWS.1),
         None => ROWS_OF_ANY_LENGTH,
     };
-    let block = up(most.min(rows));
-    let access = |c: &Contraction, tile: &[i64]| {
+    let whole = if 8 % first.rows == 0 { 8 } else { first.rows };
+    let block = (most.min(rows) + whole - 1) / whole * whole;
+    let access = |c: &Contraction, tile: &Tile| {
         let stride = depth_stride(&c.rhs.offset, &c.k, ranges).and_then(|s| s.as_const()).filter(|s| *s <= NEAR);
         let near = stride.is_some() && c.rhs.direct(&c.k, ranges) && c.rhs.dtype == DType::F32;
-        if near && tile.last().is_some_and(|nr| unit_columns(c, *nr, ranges)) { Access::Direct } else { Access::Staged }
+        if near && unit_columns(c, tile.columns, tile.lanes, ranges) { Access::Direct } else { Access::Staged }
     };
     let access = vec![Access::Direct, access(&a.scores, &first), Access::Direct, access(&a.values, &second)];
     // What is staged is so once a grid item, and items share no block.
@@ -154,10 +161,10 @@ pub(crate) fn schedule(a: &Attention, ranges: &Ranges, symbols: &BTreeMap<Sym, S
     Some(Schedule {
         template: Template::Attention,
         unroll: super::DEPTH_STEPS,
-        tile: [first, second].concat(),
+        tile: vec![first.rows, first.columns, second.rows, second.columns],
         block: vec![block, item],
         access,
         grain: Dim::from((GRAIN / work).max(1)),
-        ..Schedule::loops(a.depth, 4)
+        ..Schedule::loops(a.depth, place.cpu.lanes)
     })
 }

@@ -92,12 +92,28 @@ fn read(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, st
         (false, false) => return None,
         (true, true) => !inner(&only_b) && (inner(&only_a) || only_b.is_empty()),
     };
-    let (lhs, rhs, m, n) = if swap { (b, a, only_b, only_a) } else { (a, b, only_a, only_b) };
+    let (lhs, rhs, m, mut n) = if swap { (b, a, only_b, only_a) } else { (a, b, only_a, only_b) };
     if n.is_empty() {
         return None;
     }
+    if !staged {
+        apart(&mut batch, &mut n, &to, &all);
+    }
     let store = drop_ones(&to, &op.op);
     Some(Contraction { lhs, rhs, batch, m, n, k, store })
+}
+
+/// Vectors of columns should lie together in the result. Outer axes across which they do not, such as the images of a batch, are products
+/// of their own, unless whole vectors fit between two steps of them.
+fn apart(batch: &mut Axes, n: &mut Axes, store: &Dim, ranges: &Ranges) {
+    const WIDEST: i64 = 16;
+    while n.len() > 1 && depth_stride(store, n, ranges).is_none() {
+        let inner = Dim::product(n.iter().skip(1).map(|(_, n)| n));
+        if inner.as_const().is_some_and(|c| c < WIDEST || c % WIDEST == 0) {
+            return;
+        }
+        batch.push(n.remove(0));
+    }
 }
 
 /// A load (of half floats and bytes too, if they are widened), or one that is zero outside.

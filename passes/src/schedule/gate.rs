@@ -4,10 +4,10 @@
 
 use super::contraction::{Contraction, contraction, drop_ones, extent};
 use super::gemm;
+use crate::cost::Place;
 use crate::lower_loop::flat::{dims_of, offset};
-use odc_ir::core::{DType, Ranges, Sym, Symbol, TensorType, Value};
+use odc_ir::core::{DType, Ranges, TensorType, Value};
 use odc_ir::tensor::{Access, Op, Operation, Schedule};
-use std::collections::BTreeMap;
 
 /// Reads `ops` as such a pair. The first's result may not leave them: `leaves` says what does.
 pub(crate) fn gate(
@@ -36,15 +36,10 @@ pub(crate) fn gate(
 
 /// The schedule of what [`gate`] found, given which operands of each are constants: that of either product alone, if it is the same,
 /// the weights are packed, and no tile has columns beyond the last.
-pub(crate) fn schedule(
-    products: &[Contraction; 2],
-    constant: &dyn Fn(usize, u32) -> bool,
-    ranges: &Ranges,
-    symbols: &BTreeMap<Sym, Symbol>,
-) -> Option<Schedule> {
+pub(crate) fn schedule(products: &[Contraction; 2], constant: &dyn Fn(usize, u32) -> bool, place: &Place<'_>) -> Option<Schedule> {
     let [a, b] = products;
-    let first = gemm(a, &|operand| constant(0, operand), ranges, symbols)?;
-    let second = gemm(b, &|operand| constant(1, operand), ranges, symbols)?;
+    let first = gemm(a, &|operand| constant(0, operand), place)?;
+    let second = gemm(b, &|operand| constant(1, operand), place)?;
     let whole = extent(&b.n).as_const().zip(second.tile.last()).is_some_and(|(n, nr)| n % nr == 0);
     let fits = whole && first == second && first.access == [Access::Direct, Access::Packed];
     fits.then(|| Schedule { access: [first.access.clone(), second.access].concat(), ..first })

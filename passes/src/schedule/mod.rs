@@ -6,10 +6,12 @@ pub(crate) mod contraction;
 pub(crate) mod gate;
 pub(crate) mod gpu;
 mod pack;
+pub(crate) mod tile;
 
-use crate::Machine;
+use crate::cost::Place;
 use crate::fuse::by_row;
 use crate::lower_loop::flat::flatten;
+use crate::{Cpu, Machine};
 use bytes::Bytes;
 use contraction::{Contraction, contraction, extent};
 use odc_ir::core::{DType, Dim, Ranges, Sym, Symbol, TensorType, Value};
@@ -39,7 +41,7 @@ pub type Keep<'a> = &'a dyn Fn(Vec<u8>) -> Bytes;
 /// Chooses schedules for a machine.
 pub fn schedule_for(module: &mut Module, machine: &Machine, keep: Keep<'_>) {
     match machine {
-        Machine::Cpu => schedule_cpu(module, keep),
+        Machine::Cpu(cpu) => schedule_cpu(module, *cpu, keep),
         Machine::Gpu(gpu) => {
             let (ranges, symbols) = (module.ranges(), module.symbols.clone());
             for func in &mut module.funcs {
@@ -58,13 +60,13 @@ pub fn schedule_for(module: &mut Module, machine: &Machine, keep: Keep<'_>) {
 
 /// For a CPU, with weights in memory.
 pub fn schedule(module: &mut Module) {
-    schedule_cpu(module, &Bytes::from);
+    schedule_cpu(module, Cpu::BASELINE, &Bytes::from);
 }
 
 /// Chooses the schedule of every dispatch, and packs constant operands.
-fn schedule_cpu(module: &mut Module, keep: Keep<'_>) {
-    let ranges = module.ranges();
-    let symbols = module.symbols.clone();
+fn schedule_cpu(module: &mut Module, cpu: Cpu, keep: Keep<'_>) {
+    let (ranges, symbols) = (module.ranges(), module.symbols.clone());
+    let place = Place { ranges: &ranges, symbols: &symbols, cpu };
     let mut funcs = std::mem::take(&mut module.funcs);
     for func in &mut funcs {
         // A schedule counts the ops of its region.
@@ -72,7 +74,7 @@ fn schedule_cpu(module: &mut Module, keep: Keep<'_>) {
         let mut at = 0;
         while at < func.body.ops.len() {
             if matches!(func.body.ops[at].op, Op::Dispatch { .. }) {
-                let chosen = choose(func, at, &ranges, &symbols);
+                let chosen = choose(func, at, &place);
                 if chosen.template == Template::Gemm {
                     at += pack::pack(module, func, at, &chosen, &ranges, keep);
                 }
@@ -93,39 +95,41 @@ pub(crate) fn hint(d: &Dim, symbols: &BTreeMap<Sym, Symbol>) -> i64 {
     d.eval(&value).unwrap_or(HINT).max(1)
 }
 
-fn choose(func: &Func, at: usize, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>) -> Schedule {
+fn choose(func: &Func, at: usize, place: &Place<'_>) -> Schedule {
+    let ranges = place.ranges;
     let types = |v: Value| -> TensorType { func.ty(v).clone() };
     let Some(block) = func.body.ops[at].regions.first() else { return Schedule::loops(0, 1) };
     if let [op] = block.ops.as_slice() {
         if let Some(c) = contraction(op, &types, ranges)
-            && let Some(s) = gemm(&c, &|operand| pack::constant_operand(func, at, 0, operand).is_some(), ranges, symbols)
+            && let Some(s) = gemm(&c, &|operand| pack::constant_operand(func, at, 0, operand).is_some(), place)
         {
             return s;
         }
         if matches!(op.op, Op::Scatter { .. }) {
             return Schedule::loops(0, 1);
         }
-        return single(op, &types, ranges, symbols);
+        return single(op, &types, place);
     }
     let leaves = |v: Value| block.yields.contains(&v);
     let one = attention::attention(&block.ops, &leaves, &types, ranges);
-    let one = one.and_then(|a| attention::schedule(&a, ranges, symbols));
+    let one = one.and_then(|a| attention::schedule(&a, place));
     let gated = || {
         let constant = |nth: usize, operand: u32| pack::constant_operand(func, at, nth, operand).is_some();
-        gate::schedule(&gate::gate(&block.ops, &leaves, &types, ranges)?, &constant, ranges, symbols)
+        gate::schedule(&gate::gate(&block.ops, &leaves, &types, ranges)?, &constant, place)
     };
-    one.or_else(gated).or_else(|| beside(&block.ops, &types, ranges, symbols)).unwrap_or_else(|| rows(&block.ops, symbols))
+    one.or_else(gated).or_else(|| beside(&block.ops, &types, place)).unwrap_or_else(|| rows(&block.ops, place))
 }
 
 /// Maps of which none reads another: each as if it were alone. The grain is that of the average item.
-fn beside(ops: &[Operation], types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>) -> Option<Schedule> {
+fn beside(ops: &[Operation], types: &dyn Fn(Value) -> TensorType, place: &Place<'_>) -> Option<Schedule> {
+    let symbols = place.symbols;
     let inside = |v: &Value| ops.iter().any(|o| o.results.contains(v));
     if ops.iter().any(|o| !matches!(o.op, Op::Map { .. }) || o.operands.iter().any(inside)) {
         return None;
     }
     let (mut block, mut items, mut work) = (vec![], 0i64, 0i64);
     for op in ops {
-        let s = single(op, types, ranges, symbols);
+        let s = single(op, types, place);
         let elements = if let Op::Map { axes, .. } = &op.op { hint(&extent(axes), symbols) } else { 0 };
         let each = GRAIN / hint(&s.grain, symbols);
         items = items.saturating_add(elements / each.max(1)).saturating_add(1);
@@ -133,12 +137,13 @@ fn beside(ops: &[Operation], types: &dyn Fn(Value) -> TensorType, ranges: &Range
         block.extend([i64::try_from(s.grid).ok()?, s.block.first().copied().unwrap_or(0)]);
     }
     let grain = Dim::from((GRAIN / (work / items.max(1)).max(1)).max(1));
-    Some(Schedule { template: Template::Beside, block, grain, ..Schedule::loops(0, 4) })
+    Some(Schedule { template: Template::Beside, block, grain, ..Schedule::loops(0, place.cpu.lanes) })
 }
 
 /// One map or reduction: collapsed axes; inner axes until an item has enough to do, the rest is the grid.
-fn single(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>) -> Schedule {
-    let Some(mut flat) = flatten(op, types, ranges, &[], 0) else { return Schedule::loops(0, 1) };
+fn single(op: &Operation, types: &dyn Fn(Value) -> TensorType, place: &Place<'_>) -> Schedule {
+    let symbols = place.symbols;
+    let Some(mut flat) = flatten(op, types, place.ranges, &[], 0) else { return Schedule::loops(0, 1) };
     flat.collapse(0);
     let each = extent(&flat.raxes);
     let mut work = hint(&each, symbols);
@@ -151,7 +156,7 @@ fn single(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, 
         inner += 1;
     }
     let grid = flat.axes.len() - inner;
-    let mut s = Schedule::loops(grid, 4);
+    let mut s = Schedule::loops(grid, place.cpu.lanes);
     if let Some((_, n)) = flat.axes.get(grid) {
         // One inner axis too long for an item is cut into blocks, whole vectors each.
         let n = hint(n, symbols);
@@ -159,7 +164,8 @@ fn single(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, 
         let outer = hint(&extent(&flat.axes[..grid].to_vec()), symbols);
         if work > 2 * ITEM && outer < ITEMS {
             let block = (ITEM / a_step).max(1);
-            let block = (block + 3) / 4 * 4;
+            let whole = i64::from(place.cpu.lanes);
+            let block = (block + whole - 1) / whole * whole;
             if block < n {
                 s.block = vec![block];
                 work = a_step.saturating_mul(block);
@@ -171,10 +177,11 @@ fn single(op: &Operation, types: &dyn Fn(Value) -> TensorType, ranges: &Ranges, 
 }
 
 /// Several stages: the axes they share are the grid.
-fn rows(ops: &[Operation], symbols: &BTreeMap<Sym, Symbol>) -> Schedule {
+fn rows(ops: &[Operation], place: &Place<'_>) -> Schedule {
+    let symbols = place.symbols;
     let terms = |o: &Operation| if let Op::Reduce { raxes, .. } = &o.op { hint(&extent(raxes), symbols) } else { 0 };
     let work = ops.iter().map(terms).fold(0, i64::saturating_add);
-    let mut s = Schedule::loops(rows_depth(ops), 4);
+    let mut s = Schedule::loops(rows_depth(ops), place.cpu.lanes);
     s.grain = Dim::from((GRAIN / work.max(1)).max(1));
     s
 }
@@ -207,7 +214,8 @@ pub(crate) fn rows_depth(ops: &[Operation]) -> usize {
 }
 
 /// The schedule of a contraction, given which of its operands are constants; `None` where a loop nest is better.
-pub(crate) fn gemm(c: &Contraction, constant: &dyn Fn(u32) -> bool, ranges: &Ranges, symbols: &BTreeMap<Sym, Symbol>) -> Option<Schedule> {
+pub(crate) fn gemm(c: &Contraction, constant: &dyn Fn(u32) -> bool, place: &Place<'_>) -> Option<Schedule> {
+    let (ranges, symbols) = (place.ranges, place.symbols);
     let (rows, columns, depth) = (extent(&c.m), extent(&c.n), extent(&c.k));
     let (m, n, k) = (hint(&rows, symbols), hint(&columns, symbols), hint(&depth, symbols));
     let one_row = rows.is(1);
@@ -217,17 +225,10 @@ pub(crate) fn gemm(c: &Contraction, constant: &dyn Fn(u32) -> bool, ranges: &Ran
     if columns.as_const().is_some_and(|n| n < 3) || depth.as_const().is_some_and(|k| k < 2) {
         return None;
     }
-    let mut tile = match (rows.as_const(), columns.as_const()) {
-        (Some(1), _) => [1, 32],
-        (Some(2), _) => [2, 16],
-        (_, Some(1..=4)) => [8, 4],
-        _ => [4, 8],
-    };
-    if let Some(n) = columns.as_const() {
-        tile[1] = tile[1].min((n + 3) / 4 * 4);
-    }
+    let registers = tile::tile(rows.as_const(), columns.as_const(), None, place.cpu);
+    let (tile, lanes) = ([registers.rows, registers.columns], registers.lanes);
     // Columns of a wide tensor lie far apart: with rows enough to pay for it, panels are worth a copy.
-    let readable = c.rhs.direct(&c.k, ranges) && unit_columns(c, tile[1], ranges);
+    let readable = c.rhs.direct(&c.k, ranges) && unit_columns(c, tile[1], lanes, ranges);
     let direct = rhs_constant || (!narrow && readable && m < STAGE_ROWS);
     // One row over what must be staged first: reading it once in a loop nest is cheaper.
     if one_row && !direct {
@@ -250,7 +251,7 @@ pub(crate) fn gemm(c: &Contraction, constant: &dyn Fn(u32) -> bool, ranges: &Ran
     Some(Schedule {
         template: Template::Gemm,
         grid: c.batch.len(),
-        vector: 4,
+        vector: lanes as u32,
         unroll: DEPTH_STEPS,
         tile: tile.to_vec(),
         block: vec![up(mc, tile[0]), nc],
@@ -271,14 +272,14 @@ pub(crate) fn gemm(c: &Contraction, constant: &dyn Fn(u32) -> bool, ranges: &Ran
     })
 }
 
-/// Does every aligned group of four columns read neighbours?
-fn unit_columns(c: &Contraction, nr: i64, ranges: &Ranges) -> bool {
+/// Does every aligned group of so many columns read neighbours?
+fn unit_columns(c: &Contraction, nr: i64, lanes: i64, ranges: &Ranges) -> bool {
     let (t, l) = (Sym::new("$unit_t"), Sym::new("$unit_l"));
     let mut r = ranges.with_axes(c.batch.iter().chain(&c.k).map(|(s, n)| (s, n)));
     r.set(t.clone(), 0, None);
-    r.set_axis(l.clone(), &Dim::from(4));
-    (0..nr / 4).all(|q| {
-        let column = Dim::from(&t) * nr + q * 4 + Dim::from(&l);
+    r.set_axis(l.clone(), &Dim::from(lanes));
+    (0..nr / lanes).all(|q| {
+        let column = Dim::from(&t) * nr + q * lanes + Dim::from(&l);
         let at = contraction::flat_groups(&c.rhs.offset, &[(&c.n, column)], &r);
         at.linear_in(&l).is_some_and(|(a, _)| a.is(1))
     })

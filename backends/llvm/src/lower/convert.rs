@@ -113,7 +113,8 @@ impl Lower<'_> {
             let normal = self.w.value(format_args!("lshr {int} {normal}, {}", all(drop)));
             // Denormal: next to 0.5 the float's own last place is 2^-24, and the addition rounds.
             let size = self.w.value(format_args!("bitcast {int} {magnitude} to {float}"));
-            let near = self.w.value(format_args!("fadd {float} {size}, {}", everywhere("float", t.lanes(), &float_literal(DType::F32, 0.5))));
+            let near =
+                self.w.value(format_args!("fadd {float} {size}, {}", everywhere("float", t.lanes(), &float_literal(DType::F32, 0.5))));
             let near = self.w.value(format_args!("bitcast {float} {near} to {int}"));
             let small = self.w.value(format_args!("sub {int} {near}, {}", all(0x3f00_0000)));
             let is_small = self.w.value(format_args!("icmp slt {int} {magnitude}, {}", all(113 << 23)));

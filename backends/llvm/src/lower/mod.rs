@@ -65,6 +65,11 @@ const fn feature(f: Feature) -> &'static str {
         Feature::Bmi2 => "bmi2",
         Feature::Fma => "fma",
         Feature::Lzcnt => "lzcnt",
+        Feature::Avx512f => "avx512f",
+        Feature::Avx512dq => "avx512dq",
+        Feature::Avx512cd => "avx512cd",
+        Feature::Avx512bw => "avx512bw",
+        Feature::Avx512vl => "avx512vl",
     }
 }
 
@@ -159,7 +164,12 @@ impl<'a> Lower<'a> {
             (Op::Fma {}, &[a, b, c], &[r]) => self.fma(self.ty(r)?, [&self.get(a)?, &self.get(b)?, &self.get(c)?])?,
             (Op::Select {}, &[c, a, b], &[r]) => {
                 let (ct, t) = (self.held(self.ty(c)?)?, self.held(self.ty(r)?)?);
-                self.w.value(format_args!("select {ct} {}, {t} {}, {t} {}", self.values_text(c)?, self.values_text(a)?, self.values_text(b)?))
+                self.w.value(format_args!(
+                    "select {ct} {}, {t} {}, {t} {}",
+                    self.values_text(c)?,
+                    self.values_text(a)?,
+                    self.values_text(b)?
+                ))
             }
             (Op::Cast {}, &[x], &[r]) => {
                 let (from, to) = (self.ty(x)?, self.ty(r)?);

@@ -3,9 +3,9 @@
 
 use memmap2::{Mmap, MmapMut};
 use odc_backend::{Backend, KernelCode, Target};
-use odc_llvm::Llvm;
 use odc_ir::core::{Builder, DType, Scalar, Value};
 use odc_ir::loops::{Func, Loop, LoopKind, LoopType, Module, Op, Space};
+use odc_llvm::Llvm;
 
 type Entry = unsafe extern "sysv64" fn(*const *mut u8, *const i64, *mut u8, i64, i64);
 

@@ -9,7 +9,7 @@ use odc_ir::{graph, program, tensor};
 fn check(text: &str, all_shapes: &[[Vec<usize>; 4]]) -> (usize, String) {
     let g: graph::Module = parse_module(text, &no_blobs).unwrap();
     let mut m = lower_tensor::lower(&g).unwrap();
-    fuse::fuse_for(&mut m, &crate::Machine::Cpu, &Options::default());
+    fuse::fuse_for(&mut m, &crate::Machine::CPU, &Options::default());
     schedule::schedule(&mut m);
     m.funcs.iter_mut().for_each(|f| f.renumber());
     assert_eq!(tensor::verify(&m), [], "{m}");

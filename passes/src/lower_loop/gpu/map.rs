@@ -16,7 +16,7 @@ pub(super) fn lower(e: &mut Emit, region: &Region<'_>) -> Option<Dim> {
     op.collapse(0);
     e.hide(|o| o.flat(&mut op));
     let (pointers, result) = (region.source_pointers(&op)?, region.pointer(op.result)?);
-    let stage = Stage { op, pointers, result, vectors: false, groups: false };
+    let stage = Stage { op, pointers, result, across: 1, groups: false };
     let w = width(region)?;
     let each = i64::from(region.schedule.vector);
     let lanes = Lanes::along(&stage.op.axes).filter(|l| each > 1 && i64::from(l.count) == each);

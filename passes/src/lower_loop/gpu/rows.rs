@@ -50,7 +50,7 @@ pub(super) fn lower(e: &mut Emit, region: &mut Region<'_>) -> Option<Dim> {
             let p = shared(e, dt, w)?;
             partial.insert(dt, p);
         }
-        stages.push(Stage { op, pointers, result, vectors: false, groups });
+        stages.push(Stage { op, pointers, result, across: 1, groups });
     }
     let grid = extent(&grid_axes);
     let subgroups = region.schedule.subgroup;
