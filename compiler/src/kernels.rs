@@ -37,7 +37,7 @@ pub enum Codes {
 pub struct KernelText {
     pub name: String,
     pub target: String,
-    /// `clif`, `asm`, `wgsl`, `msl` or `spvasm`.
+    /// `clif`, `ll`, `asm`, `wgsl`, `msl` or `spvasm`.
     pub language: &'static str,
     pub text: String,
 }
@@ -209,7 +209,7 @@ fn texts_of(program: &Program, k: usize, target: &AnyTarget) -> Result<Vec<Kerne
         AnyTarget::Cpu(t) => {
             let f = program.kernels.get(k).ok_or_else(|| no_kernel(k))?;
             let of = |kind| cpu(t).text(f, t, kind);
-            Ok(vec![text("clif", &f.name, of(TextKind::Clif)?), text("asm", &f.name, of(TextKind::Asm)?)])
+            Ok(vec![text(t.codegen.ir(), &f.name, of(TextKind::Ir)?), text("asm", &f.name, of(TextKind::Asm)?)])
         }
         AnyTarget::Gpu(t) => {
             let kernel = gpu_kernel(program, k)?;

@@ -44,7 +44,7 @@ pub use build::Build;
 pub use candidates::Candidate;
 pub use explode::explode;
 pub use kernels::KernelText;
-pub use odc_backend::{GpuLimits, GpuTarget, Target};
+pub use odc_backend::{Codegen, GpuLimits, GpuTarget, Target};
 pub use pipeline::{
     CompileError, Compiled, OptLevel, Options, Stage, Summary, Weights, compile, compile_bytes, compile_graph, compile_with,
 };

@@ -17,9 +17,15 @@ pub enum AnyTarget {
 impl AnyTarget {
     /// `cpu`, `cpu:x86-64-v3`, `wgsl`, `spirv:f16+subgroups`, …
     pub fn parse(name: &str) -> Result<AnyTarget, TargetError> {
+        Self::parse_for(name, CODEGEN)
+    }
+
+    /// The same, with `codegen` to make code for CPUs.
+    pub fn parse_for(name: &str, codegen: Codegen) -> Result<AnyTarget, TargetError> {
         match GpuTarget::parse(name) {
             Some(gpu) => gpu.map(AnyTarget::Gpu),
-            None => Target::parse_for(name, CODEGEN).map(AnyTarget::Cpu),
+            None if codegen == Codegen::Llvm && CODEGEN != Codegen::Llvm => Err(TargetError::NeedsLlvm { name: name.into() }),
+            None => Target::parse_for(name, codegen).map(AnyTarget::Cpu),
         }
     }
 

@@ -48,7 +48,7 @@ fn stages(model: &str) -> Vec<(&'static str, String)> {
     }
     let AnyModule::Program(p) = &at else { panic!("the pipeline ends with a program") };
     let target = Target::parse("cpu:x86-64-v3").expect("a target");
-    let clif: Vec<String> = p.kernels.iter().map(|k| Cranelift.text(k, &target, TextKind::Clif).expect(&k.name)).collect();
+    let clif: Vec<String> = p.kernels.iter().map(|k| Cranelift.text(k, &target, TextKind::Ir).expect(&k.name)).collect();
     out.push(("clif", clif.join("\n")));
     out
 }

@@ -21,7 +21,7 @@ pub struct KernelCode {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TextKind {
     /// The backend's own IR, before its optimiser.
-    Clif,
+    Ir,
     /// The final instructions.
     Asm,
 }
@@ -53,7 +53,7 @@ pub struct GpuCode {
 impl TextKind {
     pub fn from_name(name: &str) -> Option<TextKind> {
         match name {
-            "clif" => Some(TextKind::Clif),
+            "clif" | "ll" => Some(TextKind::Ir),
             "asm" => Some(TextKind::Asm),
             _ => None,
         }

@@ -98,6 +98,24 @@ pub enum Codegen {
     Llvm,
 }
 
+impl Codegen {
+    pub const ALL: [Codegen; 2] = [Codegen::Cranelift, Codegen::Llvm];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Codegen::Cranelift => "cranelift",
+            Codegen::Llvm => "llvm",
+        }
+    }
+    /// What its own IR is called.
+    pub const fn ir(self) -> &'static str {
+        match self {
+            Codegen::Cranelift => "clif",
+            Codegen::Llvm => "ll",
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Target {
     /// `cpu:x86-64-v3`: parses back to this description.
@@ -115,7 +133,9 @@ pub struct Target {
 pub enum TargetError {
     #[error("unknown target `{name}`: known are {}", Target::NAMES.join(", "))]
     Unknown { name: String },
-    #[error("`{name}` needs LLVM, which this odc was built without: build it with `--features llvm`, or take cpu:x86-64-v3")]
+    #[error(
+        "`{name}` needs LLVM, which this odc was built without: build it with `--features llvm` or leave --codegen llvm out; x86-64-v3 needs none"
+    )]
     NeedsLlvm { name: String },
     #[error("`cpu` means the machine that odc runs on, and odc makes no code for it: name one of {}", Target::NAMES.join(", "))]
     HostUnsupported,

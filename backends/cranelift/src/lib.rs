@@ -32,7 +32,7 @@ impl Backend for Cranelift {
         let isa = isa::isa(&kernel.name, target)?;
         let mut context = build(kernel, target, &isa)?;
         match kind {
-            TextKind::Clif => Ok(context.func.display().to_string()),
+            TextKind::Ir => Ok(context.func.display().to_string()),
             TextKind::Asm => {
                 context.set_disasm(true);
                 let failed = |what: String| BackendError::Codegen { kernel: kernel.name.clone(), what };

@@ -24,7 +24,7 @@ impl Backend for Llvm {
     fn text(&self, kernel: &Func, target: &Target, kind: TextKind) -> Result<String, BackendError> {
         let text = module_text(kernel, target)?;
         match kind {
-            TextKind::Clif => Ok(text),
+            TextKind::Ir => Ok(text),
             TextKind::Asm => {
                 let failed = |what: String| BackendError::Codegen { kernel: kernel.name.clone(), what };
                 let asm = assemble(&text, target, FileType::Assembly).map_err(failed)?;

@@ -9,6 +9,7 @@ use crate::output::{file_name, make_folder, writable, write_bytes, write_file};
 use crate::problem::{Failure, Problem};
 use crate::{Compiled, Exit, KernelText, Stage, report};
 use crate::{show, typescript};
+use odc_backend::Codegen;
 use odc_static::ObjectFormat;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -67,6 +68,8 @@ enum Emit {
     Loop,
     /// Cranelift's IR of the kernels
     Clif,
+    /// LLVM's IR of the kernels
+    Ll,
     /// Machine code as assembly
     Asm,
     /// GPU kernels in WGSL
@@ -84,8 +87,16 @@ impl Emit {
             Emit::Wgsl => Some("wgsl"),
             Emit::Msl => Some("metal"),
             Emit::Spirv => Some("spirv"),
-            Emit::Graph | Emit::Tensor | Emit::Loop | Emit::Clif | Emit::Asm => None,
+            Emit::Graph | Emit::Tensor | Emit::Loop | Emit::Clif | Emit::Ll | Emit::Asm => None,
         }
+    }
+    /// Who must make code for it to be there.
+    fn codegen(self) -> Option<Codegen> {
+        Codegen::ALL.into_iter().find(|c| match self {
+            Emit::Clif => *c == Codegen::Cranelift,
+            Emit::Ll => *c == Codegen::Llvm,
+            Emit::Graph | Emit::Tensor | Emit::Loop | Emit::Asm | Emit::Wgsl | Emit::Msl | Emit::Spirv => false,
+        })
     }
 }
 
@@ -134,6 +145,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut how = args.compile.clone();
     if let (Some(emit), true) = (args.emit, how.target.is_empty()) {
         how.target.extend(emit.target().map(String::from));
+    }
+    if let Some(codegen) = args.emit.and_then(Emit::codegen) {
+        how.codegen = Some(codegen.name().into());
     }
     let start = std::time::Instant::now();
     let compiled = super::model::compile(&args.model, &how)?;
@@ -199,6 +213,7 @@ fn emitted(compiled: &Compiled, emit: Emit) -> Result<String, Failure> {
         Emit::Tensor => compiled.stage_text(Stage::Dispatches),
         Emit::Loop => compiled.stage_text(Stage::Loop),
         Emit::Clif => joined(compiled, "clif", ";")?,
+        Emit::Ll => joined(compiled, "ll", ";")?,
         Emit::Asm => joined(compiled, "asm", ";")?,
         Emit::Wgsl => joined(compiled, "wgsl", "//")?,
         Emit::Msl => joined(compiled, "msl", "//")?,

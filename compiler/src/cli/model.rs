@@ -7,7 +7,9 @@ use crate::problem::{Failure, Problem};
 use crate::progress::Progress;
 use crate::rates;
 use crate::size;
+use crate::target::CODEGEN;
 use crate::{AnyTarget, Compiled, GpuLimits, OptLevel, Options, Weights};
+use odc_backend::{Codegen, TargetError};
 use odc_onnx::Limits;
 use odc_passes::{egraph, fuse};
 use odc_runtime::ArtifactBytes;
@@ -19,6 +21,9 @@ pub struct CompileArgs {
     /// What to compile for, the best first [default: cpu]; `odc targets` lists them
     #[arg(short, long, value_name = "TARGET", value_delimiter = ',')]
     pub target: Vec<String>,
+    /// What makes code for CPUs [default: llvm where odc was built with it]
+    #[arg(long, value_name = "WHO", hide_short_help = true, value_parser = ["cranelift", "llvm"])]
+    pub codegen: Option<String>,
     /// Limits of GPU targets in JSON, where devices have more than the least that WebGPU promises
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub limits: Option<PathBuf>,
@@ -73,9 +78,9 @@ impl CompileArgs {
         }
         options.mem_budget = self.mem_budget;
         let limits = self.limits.as_deref().map(read_limits).transpose()?;
-        if !self.target.is_empty() {
-            options.targets = self.target.iter().map(|t| target(t, limits)).collect::<Result<_, _>>()?;
-        }
+        let codegen = Codegen::ALL.into_iter().find(|c| Some(c.name()) == self.codegen.as_deref()).unwrap_or(CODEGEN);
+        let names = if self.target.is_empty() { &["cpu".to_string()][..] } else { &self.target };
+        options.targets = names.iter().map(|t| target(t, codegen, limits)).collect::<Result<_, _>>()?;
         for d in &self.dim {
             if options.dims.insert(d.name.clone(), d.text.clone()).is_some() {
                 return Err(Failure::usage(format!("--dim {} is given twice", d.name)));
@@ -105,12 +110,13 @@ pub fn set_limit(limits: &mut Limits, arg: &DimArg) -> Result<(), Problem> {
     Err(Problem::usage(format!("there is no limit `{}`", arg.name)).help(format!("the limits are {}", Limits::NAMES.join(", "))))
 }
 
-fn target(name: &str, limits: Option<GpuLimits>) -> Result<AnyTarget, Problem> {
-    let unknown = |_| {
-        Problem::usage(format!("unknown target `{name}`"))
-            .help(format!("known are {}; `odc targets` describes them", AnyTarget::names().join(", ")))
+fn target(name: &str, codegen: Codegen, limits: Option<GpuLimits>) -> Result<AnyTarget, Problem> {
+    let unknown = |e: TargetError| match e {
+        TargetError::NeedsLlvm { .. } => Problem::usage(e.to_string()).help("`odc targets` lists what this odc compiles for"),
+        TargetError::Unknown { .. } | TargetError::HostUnsupported => Problem::usage(format!("unknown target `{name}`"))
+            .help(format!("known are {}; `odc targets` describes them", AnyTarget::names().join(", "))),
     };
-    let mut target = AnyTarget::parse(name).map_err(unknown)?;
+    let mut target = AnyTarget::parse_for(name, codegen).map_err(unknown)?;
     if let (AnyTarget::Gpu(t), Some(limits)) = (&mut target, limits) {
         t.limits = limits;
     }
@@ -159,7 +165,7 @@ fn compile_for(path: &Path, options: &Options) -> Result<Compiled, Failure> {
 pub fn compile_plainly(path: &Path, for_target: Option<&str>) -> Result<Compiled, Failure> {
     let mut options = Options::default();
     if let Some(name) = for_target {
-        options.targets = vec![target(name, None)?];
+        options.targets = vec![target(name, CODEGEN, None)?];
     }
     compile_for(path, &options)
 }

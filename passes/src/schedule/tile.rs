@@ -46,7 +46,8 @@ pub fn tile(m: Option<i64>, n: Option<i64>, rows: Option<i64>, cpu: Cpu) -> Tile
 
 /// Sums, a vector of each column, and a register in which an element of a row is spread.
 fn fits(rows: i64, vectors: i64, cpu: Cpu) -> bool {
-    rows * vectors + vectors + 1 <= i64::from(cpu.registers)
+    let spread = 1;
+    rows * vectors + vectors + spread <= i64::from(cpu.registers)
 }
 
 /// What an unknown number of rows (steps of a sequence) and of columns (these, or pixels) may well be.

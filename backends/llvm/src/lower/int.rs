@@ -60,7 +60,7 @@ impl Lower<'_> {
             Binary::Ge => &format!("icmp {s}ge"),
             Binary::Min | Binary::Max => {
                 let name = if f == Binary::Min { "min" } else { "max" };
-                return Ok(self.intrinsic(&format!("{s}{name}"), t, &[x, y])?);
+                return self.intrinsic(&format!("{s}{name}"), t, &[x, y]);
             }
             Binary::Shl | Binary::Shr => {
                 let bits = everywhere(element(t.dtype()), t.lanes(), &(8 * t.dtype().size()).to_string());

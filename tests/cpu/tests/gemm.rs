@@ -1,13 +1,10 @@
 //! A gemm micro-kernel by hand: a tile in registers, A row-major, B in packed panels as wide as the tile. Checks the
-//! result, and on demand how fast it is: `cargo test --release -p odc-cranelift --test gemm -- --ignored --nocapture`.
+//! result, and on demand how fast it is: `cargo test --release -p odc-cpu-tests --test gemm -- --ignored --nocapture`.
 
-mod jit;
-
-use jit::*;
-use odc_backend::{Backend, Target, TextKind};
+use odc_backend::{Target, TextKind};
+use odc_cpu_tests::*;
 use odc_ir::core::{Binary, Builder, DType, Scalar, Value};
 use odc_ir::loops::{Func, Loop, LoopKind, LoopType, Op, Space};
-use odc_llvm::Llvm;
 
 /// Tile of `rows` by `4 * vectors`; the grid runs over groups of rows, `n` is a multiple of the tile, `unroll` steps of k at once.
 fn gemm((tile, vectors, unroll): (usize, usize, i64)) -> Func {
@@ -119,7 +116,7 @@ fn gemm_speed() {
     let t = Target::host().unwrap();
     if let Ok(shape) = std::env::var("ODC_GEMM_SHAPE") {
         let d: Vec<i64> = shape.split(',').filter_map(|s| s.parse().ok()).collect();
-        println!("{}", Llvm.text(&gemm((d[0] as usize, d[1] as usize, d[2])), &t, TextKind::Asm).unwrap());
+        println!("{}", backend(&t).text(&gemm((d[0] as usize, d[1] as usize, d[2])), &t, TextKind::Asm).unwrap());
     }
     for shape in [(3, 3), (2, 4), (4, 2), (3, 2), (2, 3), (6, 1), (4, 3), (2, 2), (1, 4)] {
         let speeds = [1, 2, 4].map(|unroll| {

@@ -1,9 +1,7 @@
 //! Casts of the types that only exist to be stored, as `expand` writes them, compiled: every code up, and floats of every kind down,
 //! against the meaning that `Scalar` states.
 
-mod jit;
-
-use jit::*;
+use odc_cpu_tests::*;
 use odc_ir::core::{DType, Scalar};
 use odc_ir::loops::Op;
 use odc_passes::expand::expand;

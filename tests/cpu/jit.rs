@@ -1,8 +1,7 @@
-//! Runs compiled kernels inside the test: executable memory, and element-wise kernels to try ops with.
-#![allow(dead_code)] // each test file uses a part
+//! Runs compiled kernels inside the tests: the backends, executable memory, and element-wise kernels to try ops with.
 
 use memmap2::{Mmap, MmapMut};
-use odc_backend::{Backend, KernelCode, Target};
+use odc_backend::{Backend, Codegen, KernelCode, Target};
 use odc_cranelift::Cranelift;
 use odc_ir::core::{Builder, DType, Scalar, Value};
 use odc_ir::loops::{Func, Loop, LoopKind, LoopType, Module, Op, Space};
@@ -21,7 +20,7 @@ impl Jit {
         Jit { code: map.make_exec().unwrap() }
     }
     pub fn compile(f: &Func, target: &Target) -> Jit {
-        Jit::new(&Cranelift.compile(f, target).unwrap_or_else(|e| panic!("{e}\n{}", text(f))))
+        Jit::new(&backend(target).compile(f, target).unwrap_or_else(|e| panic!("{e}\n{}", text(f))))
     }
     pub fn run(&self, buffers: &mut [Vec<u8>], dims: &[i64], scratch: usize, begin: i64, end: i64) {
         let pointers: Vec<*mut u8> = buffers.iter_mut().map(|b| b.as_mut_ptr()).collect();
@@ -41,9 +40,27 @@ pub fn text(f: &Func) -> String {
     m.to_string()
 }
 
-/// The x86-64 levels that this machine runs; on AArch64 that one.
+/// What makes code for a target.
+pub fn backend(target: &Target) -> &'static dyn Backend {
+    match target.codegen {
+        Codegen::Cranelift => &Cranelift,
+        #[cfg(feature = "llvm")]
+        Codegen::Llvm => &odc_llvm::Llvm,
+        #[cfg(not(feature = "llvm"))]
+        Codegen::Llvm => panic!("these tests were built without LLVM"),
+    }
+}
+
+/// All targets, through every backend that is here.
+pub fn all_targets() -> Vec<Target> {
+    let backends = if cfg!(feature = "llvm") { &Codegen::ALL[..] } else { &[Codegen::Cranelift] };
+    let names = || Target::NAMES.iter().skip(1).chain(Target::LLVM_NAMES);
+    backends.iter().flat_map(|c| names().filter_map(|n| Target::parse_for(n, *c).ok())).collect()
+}
+
+/// Those that this machine runs.
 pub fn targets() -> Vec<Target> {
-    let all: Vec<_> = Target::NAMES.iter().skip(1).filter_map(|n| Target::parse(n).ok()).filter(Target::runs_here).collect();
+    let all: Vec<_> = all_targets().into_iter().filter(Target::runs_here).collect();
     assert!(!all.is_empty());
     all
 }

@@ -1,8 +1,6 @@
 //! Every op on single elements, scalar and vector, on every CPU level this machine runs, against the meaning in `odc_ir::core`.
 
-mod jit;
-
-use jit::*;
+use odc_cpu_tests::*;
 use odc_ir::core::{Binary, DType, Scalar, Unary};
 use odc_ir::loops::{LoopType, Op};
 
@@ -248,27 +246,28 @@ fn fma_multiplies_and_adds() {
 /// Code for the other architecture is made here too, though only its machines (or an emulator) can run it.
 #[test]
 fn all_ops_compile_for_aarch64() {
-    let t = odc_backend::Target::parse("cpu:aarch64").unwrap();
-    let compile = |f: odc_ir::loops::Func| {
-        odc_backend::Backend::compile(&odc_llvm::Llvm, &f, &t).unwrap_or_else(|e| panic!("{e}\n{}", text(&f)));
-    };
-    for d in computed() {
-        for n in [1, lanes(*d)] {
-            for f in Unary::ALL.iter().filter(|f| !f.is_transcendental()) {
-                if !((*f == Unary::Not && d.is_float()) || (*f == Unary::Sqrt && !d.is_float())) {
-                    let out = f.result_dtype(*d);
-                    compile(map_kernel(&[*d], out, n, |b, v| b.op1(Op::Unary { f: *f }, v, vector(out, n))));
+    for t in all_targets().into_iter().filter(|t| t.arch == odc_backend::Arch::Aarch64) {
+        let compile = |f: odc_ir::loops::Func| {
+            backend(&t).compile(&f, &t).unwrap_or_else(|e| panic!("{e}\n{}", text(&f)));
+        };
+        for d in computed() {
+            for n in [1, lanes(*d)] {
+                for f in Unary::ALL.iter().filter(|f| !f.is_transcendental()) {
+                    if !((*f == Unary::Not && d.is_float()) || (*f == Unary::Sqrt && !d.is_float())) {
+                        let out = f.result_dtype(*d);
+                        compile(map_kernel(&[*d], out, n, |b, v| b.op1(Op::Unary { f: *f }, v, vector(out, n))));
+                    }
                 }
-            }
-            for f in Binary::ALL {
-                let bits = matches!(f, Binary::And | Binary::Or | Binary::Xor | Binary::Shl | Binary::Shr | Binary::Pow);
-                if !(bits && d.is_float()) {
-                    let out = f.result_dtype(*d);
-                    compile(map_kernel(&[*d, *d], out, n, |b, v| b.op1(Op::Binary { f: *f }, v, vector(out, n))));
+                for f in Binary::ALL {
+                    let bits = matches!(f, Binary::And | Binary::Or | Binary::Xor | Binary::Shl | Binary::Shr | Binary::Pow);
+                    if !(bits && d.is_float()) {
+                        let out = f.result_dtype(*d);
+                        compile(map_kernel(&[*d, *d], out, n, |b, v| b.op1(Op::Binary { f: *f }, v, vector(out, n))));
+                    }
                 }
-            }
-            for to in computed().filter(|to| n == 1 || lanes(**to) == n) {
-                compile(map_kernel(&[*d], *to, n, |b, v| b.op1(Op::Cast {}, v, vector(*to, n))));
+                for to in computed().filter(|to| n == 1 || lanes(**to) == n) {
+                    compile(map_kernel(&[*d], *to, n, |b, v| b.op1(Op::Cast {}, v, vector(*to, n))));
+                }
             }
         }
     }

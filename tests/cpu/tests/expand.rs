@@ -1,10 +1,8 @@
 //! The expansions of transcendental functions, compiled: swept over floats of every exponent against f64, with fused multiply-adds
 //! (x86-64-v3) and without (below), within the bounds that `odc_passes::expand` states.
 
-mod jit;
-
-use jit::*;
 use odc_backend::Target;
+use odc_cpu_tests::*;
 use odc_ir::core::{Binary, DType, Scalar, Unary, erf};
 use odc_ir::loops::{LoopType, Op};
 use odc_passes::expand::{expand, expand_for};

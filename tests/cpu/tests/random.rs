@@ -1,9 +1,7 @@
 //! Random small kernels: compiled code and the interpreter of loop IR agree, on every CPU level that this machine runs.
 
-mod jit;
-
-use jit::*;
 use odc_backend::Feature;
+use odc_cpu_tests::*;
 use odc_ir::core::{Binary, Builder, DType, Scalar, Unary, Value};
 use odc_ir::loops::interp::{self, Buffer, Run};
 use odc_ir::loops::{Block, Func, Loop, LoopKind, LoopType, Op, verify_func};

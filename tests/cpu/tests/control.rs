@@ -1,12 +1,9 @@
 //! Loops, branches, scratch memory and grids; and refusals.
 
-mod jit;
-
-use jit::*;
-use odc_backend::{Backend, BackendError, Target, TextKind};
+use odc_backend::{Arch, BackendError, Codegen, Target, TextKind};
+use odc_cpu_tests::*;
 use odc_ir::core::{DType, Scalar, no_blobs, parse_module};
 use odc_ir::loops::{Func, Loop};
-use odc_llvm::Llvm;
 
 fn parse(text: &str) -> Func {
     let m = parse_module::<Loop>(&format!("loop module \"t\" {{ {text} }}"), &no_blobs).unwrap_or_else(|e| panic!("{e}"));
@@ -120,27 +117,33 @@ fn unrolled_loops_and_offsets() {
 #[test]
 fn refusals_say_why() {
     let t = Target::host().unwrap();
+    let wide = map_kernel(&[DType::F32], DType::F32, 8, |_, v| v[0]);
+    let e = backend(&t).compile(&wide, &t).unwrap_err();
+    assert!(matches!(&e, BackendError::Unsupported { what, .. } if what.contains("vec<f32, 8>")), "{e}");
     let exp = map_kernel(&[DType::F32], DType::F32, 1, |b, v| {
         b.op1(odc_ir::loops::Op::Unary { f: odc_ir::core::Unary::Exp }, v, vector(DType::F32, 1))
     });
-    let e = Llvm.compile(&exp, &t).unwrap_err();
-    assert!(e.to_string().contains("expand"), "{e}");
-    let e = Llvm.compile(&Func::new("empty"), &t).unwrap_err();
-    assert!(e.to_string().contains("grid"), "{e}");
+    for t in targets() {
+        let e = backend(&t).compile(&exp, &t).unwrap_err();
+        assert!(e.to_string().contains("expand"), "{e}");
+        let e = backend(&t).compile(&Func::new("empty"), &t).unwrap_err();
+        assert!(e.to_string().contains("grid"), "{e}");
+    }
 }
 
 /// Every target compiles on every host, to the same bytes each time; only running needs the machine.
 #[test]
 fn cross_compilation() {
-    for name in Target::NAMES.iter().skip(1) {
-        let t = Target::parse(name).unwrap();
+    for t in all_targets() {
+        let backend = backend(&t);
         for f in [parse(ROWS), parse(FILTER)] {
-            let a = Llvm.compile(&f, &t).unwrap();
-            assert_eq!(a, Llvm.compile(&f, &t).unwrap());
+            let a = backend.compile(&f, &t).unwrap();
+            assert_eq!(a, backend.compile(&f, &t).unwrap());
             assert!(a.alignment.is_power_of_two() && !a.bytes.is_empty());
-            assert!(Llvm.text(&f, &t, TextKind::Clif).unwrap().contains("define void"));
-            let asm = Llvm.text(&f, &t, TextKind::Asm).unwrap();
-            assert!(asm.contains(if name.ends_with("64") && name.contains("aarch") { "ldr" } else { "mov" }), "{asm}");
+            let ir = backend.text(&f, &t, TextKind::Ir).unwrap();
+            assert!(ir.contains(if t.codegen == Codegen::Llvm { "define void" } else { "function" }), "{ir}");
+            let asm = backend.text(&f, &t, TextKind::Asm).unwrap();
+            assert!(asm.contains(if t.arch == Arch::Aarch64 { "ldr" } else { "mov" }), "{asm}");
         }
     }
 }
