@@ -3,7 +3,7 @@
 #
 #     tests/zoo/verify.sh [--odc PATH] [-t TARGET,...] [--adapter NAME] [--subset all|fast|gpu|small|f16] [--only A,B] OUT
 #
-# TARGET is what `odc compile -t` takes (cpu, which is the default; wgsl, spirv, wgsl:f16, ...), or one of these with the device
+# TARGET is what `odc compile -t` takes (cpu, which is the default; cpu:x86-64-v4, wgsl, spirv, wgsl:f16, ...), or one of these with the device
 # that runs it: wgsl@lavapipe (what wgsl and spirv mean), spirv@swiftshader, wgsl@chromium (the browser runtime; nothing may be
 # created after load), wgsl:subgroups@dawn (the same runtime in Node). metal runs on the host shim (tests/metal), in --shim PATH. With --adapter NAME, wgsl and spirv run on the
 # machine's own GPU whose name has NAME in it.
@@ -41,7 +41,7 @@ compiled_for="" # each target once, without the devices; those with features, su
 for target in ${targets//,/ }; do
   case ,$compiled_for,$target in *:*) ;; *",${target%@*},"*) ;; *) compiled_for+=${compiled_for:+,}${target%@*} ;; esac
   case $target in
-    cpu | wgsl*@chromium | wgsl*@dawn | *@swiftshader | *@lavapipe | *[!@]) ;;
+    cpu | cpu:* | wgsl*@chromium | wgsl*@dawn | *@swiftshader | *@lavapipe | *[!@]) ;;
     *) echo "verify.sh: no device ${target#*@}: lavapipe, swiftshader, chromium or dawn" >&2; exit 1 ;;
   esac
   if [ "$target" = metal ] && [ ! -x "$shim" ]; then
@@ -73,7 +73,7 @@ verify() {
   esac
   local odc_verify=("$odc" verify "$artifact" -t "$language" --data "$m" --tolerance "$m/golden.json")
   case $3 in
-    cpu) step "$name" "${odc_verify[@]}"; return ;;
+    cpu | cpu:*) step "$name" "$odc" verify "$artifact" --data "$m" --tolerance "$m/golden.json"; return ;;
     metal)
       step "$name" "$odc" compile "$m/model.onnx" -t metal -o "$tmp/model/" &&
         step "$name" "$shim" "$artifact" "$tmp/model" --data "$m" --tolerance "$m/golden.json"
