@@ -45,7 +45,7 @@ fn blob(name: &str) -> Option<Bytes> {
 fn dispatches(text: &str, all_rows: &[usize], options: &Options) -> usize {
     let g: graph::Module = parse_module(text, &blob).unwrap();
     let mut m = lower_tensor::lower(&g).unwrap();
-    let decisions = fuse::fuse_for(&mut m, &crate::Machine::Cpu, options);
+    let decisions = fuse::fuse_for(&mut m, &crate::Machine::CPU, options);
     schedule::schedule(&mut m);
     m.funcs.iter_mut().for_each(|f| f.renumber());
     assert_eq!(tensor::verify(&m), [], "{m}");
